@@ -1,0 +1,214 @@
+//! The DNS hosts: one file a host. They know DNS and nothing of keys.
+//!
+//! A provider works on **values at a name**, not on "set this RRset": every data loss found in other tools came from
+//! replacing a set, or deleting a name, that also held somebody else's value. Whoever calls decides what is to be
+//! written and what was seen when it was decided; the provider refuses when that is no longer so.
+//!
+//! Adding a host is one new file and one line in [`all`].
+//!
+//! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
+//! (docs/decisions/0002).
+
+use std::time::Duration;
+
+use dkimctl_state::name::Fqdn;
+use dkimctl_state::record::txt::TxtText;
+use dkimctl_state::time::Time;
+
+/// One DNS host as configured: where it is reached and with what rights.
+pub trait DnsProvider: Send + Sync {
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// What this host, or this account, can do.
+    fn caps(&self) -> Caps;
+
+    /// Every zone that this host lets us see.
+    fn zones(&self) -> Result<Vec<Zone>, ProviderError>;
+
+    /// What stands at each of `names`, asked of the host itself and never of a resolver; same order, same length.
+    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError>;
+
+    /// Performs each operation if, and only if, its name still holds what was seen; same order, same length. Packs
+    /// as many into one call as the host takes; a batch refused as a whole is split until the bad one stands alone.
+    /// An OK is not a proof: callers observe again.
+    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome>;
+
+    /// Whether a change that the host performs later has reached all of its servers.
+    fn settled(&self, _zone: &Zone, _change: &ChangeId) -> Result<bool, ProviderError> {
+        Ok(true)
+    }
+
+    /// The time by the host's own clock (a `Date` header, a TSIG time), as a witness against a wrong clock here.
+    fn clock(&self) -> Option<Time> {
+        None
+    }
+}
+
+/// What is known of a kind of host before anything is configured; feeds `dns providers`, help and docs.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// The name in `[provider.NAME] type = "..."`, the file's name, and docs/providers/<code>.md.
+    pub code: &'static str,
+    pub name: &'static str,
+    /// What credentials it takes, in a sentence.
+    pub credentials: &'static str,
+    /// The narrowest rights that suffice, in a sentence or a snippet.
+    pub least_rights: &'static str,
+    pub docs: &'static str,
+}
+
+/// What a host can do, in its own units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Seconds.
+    pub min_ttl: u32,
+    /// Octets of one TXT text, decoded.
+    pub max_text: usize,
+    /// Operations in one call.
+    pub max_batch: usize,
+    /// Whether a call that holds several operations happens whole or not at all.
+    pub atomic_batch: bool,
+    pub compare_and_set: CompareAndSet,
+    /// Calls that the host allows, for pacing and for the ETA; `None` when it has no limit.
+    pub rate: Option<Rate>,
+}
+
+/// How a host keeps a stale writer from doing harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompareAndSet {
+    /// The host checks the condition in the same transaction.
+    Exact,
+    /// We look again right before and right after; a race of less than a second remains.
+    LookAgain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub calls: u32,
+    pub per: Duration,
+}
+
+/// A zone as the host names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// The host's own identifier.
+    pub id: String,
+    pub name: Fqdn,
+    pub visibility: Visibility,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    Public,
+    Private,
+}
+
+/// What stands at a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AtName {
+    /// No TXT and no CNAME.
+    Absent,
+    Txt { ttl: u32, entries: Vec<Entry> },
+    /// The name is an alias; TXT cannot stand beside it (RFC 1034 section 3.6.2).
+    Cname { target: Fqdn, ttl: u32 },
+    /// Something that we do not touch: weighted, alias, generated. The reason is a sentence.
+    Unsupported(String),
+}
+
+/// One TXT value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub text: TxtText,
+    /// The form on the host (chunks or record id), for those that delete by it; opaque to callers.
+    pub raw: Vec<Vec<u8>>,
+    pub id: Option<String>,
+}
+
+/// One change to one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    Add { name: Fqdn, text: TxtText, ttl: u32 },
+    Replace { name: Fqdn, old: TxtText, new: TxtText, ttl: u32 },
+    Remove { name: Fqdn, text: TxtText },
+}
+
+/// A change, and what stood at the name when it was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    pub op: Op,
+    pub seen: AtName,
+}
+
+/// What became of one operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Applied(Option<ChangeId>),
+    /// The name already is as wanted; nothing was written.
+    Already,
+    /// The name no longer holds what was seen; nothing was written.
+    Conflict(AtName),
+    Rejected(ProviderError),
+    /// Something before it failed; it was not tried.
+    NotTried,
+    /// Sent, and no answer came: it may or may not have happened. Look before doing it again.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ChangeId(pub String);
+
+/// Why a host could not be asked or would not do it. The text says what was seen and never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
+    #[error("{0}")]
+    Auth(String),
+    #[error("no zone of this provider holds `{0}`")]
+    NoZone(Fqdn),
+    #[error("the provider asks to wait{}", .after.map(|s| format!(" {} seconds", s.as_secs())).unwrap_or_default())]
+    RateLimited { after: Option<Duration> },
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{code}: {message}")]
+    Rejected { code: String, message: String },
+}
+
+impl Op {
+    pub fn name(&self) -> &Fqdn {
+        match self {
+            Op::Add { name, .. } | Op::Replace { name, .. } | Op::Remove { name, .. } => name,
+        }
+    }
+}
+
+impl AtName {
+    /// The texts at the name; none unless it is TXT.
+    pub fn texts(&self) -> impl Iterator<Item = &TxtText> {
+        let entries = match self {
+            AtName::Txt { entries, .. } => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|entry| &entry.text)
+    }
+
+    /// Whether both show the same texts under the same TTL; how they are chunked does not matter.
+    pub fn same_as(&self, other: &AtName) -> bool {
+        fn sorted(at: &AtName) -> Vec<&TxtText> {
+            let mut texts: Vec<_> = at.texts().collect();
+            texts.sort();
+            texts
+        }
+        match (self, other) {
+            (AtName::Txt { ttl: a, .. }, AtName::Txt { ttl: b, .. }) => a == b && sorted(self) == sorted(other),
+            (AtName::Txt { .. }, _) | (_, AtName::Txt { .. }) => false,
+            _ => self == other,
+        }
+    }
+}
+
+/// The zone that holds `name`: the longest suffix on a label boundary, public before private.
+pub fn zone_for<'z>(zones: &'z [Zone], name: &Fqdn) -> Option<&'z Zone> {
+    zones
+        .iter()
+        .filter(|zone| name.is_in(&zone.name))
+        .max_by_key(|zone| (zone.name.as_str().len(), zone.visibility == Visibility::Public))
+}

@@ -1,0 +1,4 @@
+//! DNS records, one file a record type: parsed and built, never assembled by hand elsewhere.
+
+pub mod dkim;
+pub mod txt;
