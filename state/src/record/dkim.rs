@@ -113,8 +113,7 @@ impl KeyRecord {
             specs.pop();
         }
         for spec in specs {
-            let (tag, value) =
-                spec.split_once('=').ok_or_else(|| RecordError::NotATagList(spec.trim().to_owned()))?;
+            let (tag, value) = spec.split_once('=').ok_or_else(|| RecordError::NotATagList(spec.trim().to_owned()))?;
             let tag = tag.trim();
             if tags.iter().any(|(seen, _)| *seen == tag) {
                 return Err(RecordError::DuplicateTag(tag.to_owned()));

@@ -8,11 +8,11 @@ fn parse(text: &str) -> Result<KeyRecord, RecordError> {
 fn records_as_they_are_in_the_wild() {
     for (text, algorithm, has_key) in [
         ("v=DKIM1; k=rsa; h=sha256; p=QUJD", Algorithm::Rsa, true),
-        ("p=QUJD", Algorithm::Rsa, true),                           // every tag but p= is optional
-        ("v=DKIM1;p=QU JD ;", Algorithm::Rsa, true),                // folding white space inside base64
+        ("p=QUJD", Algorithm::Rsa, true),            // every tag but p= is optional
+        ("v=DKIM1;p=QU JD ;", Algorithm::Rsa, true), // folding white space inside base64
         ("v=DKIM1; k=ed25519; p=QUJD", Algorithm::Ed25519, true),
-        ("v=DKIM1; p=", Algorithm::Rsa, false),                     // revoked
-        ("v=DKIM1; x=unknown; p=QUJD", Algorithm::Rsa, true),       // unknown tags are ignored
+        ("v=DKIM1; p=", Algorithm::Rsa, false),               // revoked
+        ("v=DKIM1; x=unknown; p=QUJD", Algorithm::Rsa, true), // unknown tags are ignored
     ] {
         let record = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!((record.algorithm, record.key.is_some()), (algorithm, has_key), "{text}");

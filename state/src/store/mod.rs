@@ -1,0 +1,125 @@
+//! How the facts are kept: the trait, the embedded SQLite file behind it, and a store in memory for simulations.
+//!
+//! A commit is all or nothing and says what it expects: each ledger names the revision it was loaded at, and the
+//! whole names the writer's epoch, so that a process that was paused for a day cannot write over its successor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::fact::Fact;
+use crate::lifecycle::ledger::{Ledger, Phase};
+use crate::name::SigningDomain;
+use crate::record::dkim::Fingerprint;
+use crate::time::Time;
+
+/// A ledger as it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    pub ledger: Ledger,
+    /// Grows by one with every commit of this domain; 0 for a domain that was never stored.
+    pub revision: u64,
+    /// When this domain is to be planned again.
+    pub wake: Option<Time>,
+}
+
+/// What one commit does to one domain.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The ledger after `events`.
+    pub ledger: Ledger,
+    /// The revision that it was loaded at.
+    pub revision: u64,
+    pub wake: Option<Time>,
+    /// The facts that led there, oldest first; they go to the event log.
+    pub events: Vec<Event>,
+}
+
+/// One line of the event log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Time,
+    /// Who did it: a user name, or `cron`.
+    pub actor: String,
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// An event as it is kept: chained to the one before by SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged {
+    pub seq: u64,
+    pub domain: SigningDomain,
+    #[serde(flatten)]
+    pub event: Event,
+    /// SHA-256 over the previous hash and this event, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// Where the facts are kept.
+pub trait Store {
+    /// The ledger of a domain, empty if it was never stored.
+    fn load(&self, domain: &SigningDomain) -> Result<Loaded, StoreError>;
+
+    /// Domains whose wake-up time has come, the longest overdue first.
+    fn due(&self, now: Time, limit: usize) -> Result<Vec<SigningDomain>, StoreError>;
+
+    /// When the next domain is due; `None` when only a request can change anything.
+    fn next_wake(&self) -> Result<Option<Time>, StoreError>;
+
+    /// Every stored domain in order, after `after`.
+    fn domains(&self, after: Option<&SigningDomain>, limit: usize) -> Result<Vec<SigningDomain>, StoreError>;
+
+    /// Writes all changes or none. Fails if a domain is no longer at its revision, a key was ever used elsewhere, or
+    /// the epoch is not ours any more.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// The domain and phase of a key, whatever became of it.
+    fn find_key(&self, key: &Fingerprint) -> Result<Option<(SigningDomain, Phase)>, StoreError>;
+
+    /// The events of a domain, or of all, oldest first, after sequence number `after`.
+    fn events(&self, domain: Option<&SigningDomain>, after: u64, limit: usize) -> Result<Vec<Logged>, StoreError>;
+
+    /// The identity of this state, and how many commits it has seen: an older copy has a lower serial.
+    fn identity(&self) -> Result<Identity, StoreError>;
+
+    /// A small document kept beside the ledgers (a host's last receipt, the serial of its manifest).
+    fn note(&self, key: &str) -> Result<Option<String>, StoreError>;
+
+    /// Writes such a document. `expected` is the old value that it replaces.
+    fn set_note(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<(), StoreError>;
+}
+
+/// Which state this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Made once, never changed.
+    pub lineage: uuid::Uuid,
+    /// Grows by one with every commit.
+    pub serial: u64,
+    /// Grows whenever a writer takes over; a commit by an older epoch is refused.
+    pub epoch: u64,
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the state is in use by {0}")]
+    Locked(String),
+    #[error("{domain} was changed by another process since it was read (revision {found}, expected {expected})")]
+    Stale { domain: SigningDomain, expected: u64, found: u64 },
+    #[error("another process has taken over the state (epoch {found}, ours was {ours})")]
+    Fenced { ours: u64, found: u64 },
+    #[error("the key {key} already belongs to {domain}; a key lives once")]
+    KeyReused { key: Fingerprint, domain: SigningDomain },
+    #[error("{path}: {problem}")]
+    NotAState { path: String, problem: String },
+    #[error("{path}: this is an older copy of the state (serial {found}, but serial {known} was seen)")]
+    Older { path: String, found: u64, known: u64 },
+    #[error("{path}: the disk is full; nothing was changed")]
+    Full { path: String },
+    #[error("{path}: {problem}")]
+    Io { path: String, problem: String },
+    #[error("the document of {domain} cannot be read: {problem}")]
+    Damaged { domain: String, problem: String },
+    #[error("`{0}` is not what it was")]
+    NoteChanged(String),
+}
