@@ -13,6 +13,8 @@ pub struct Settings {
     pub domain: SigningDomain,
     /// The slots of each algorithm that signs. Usually RSA alone.
     pub slots: BTreeMap<Algorithm, Slots>,
+    /// Bits of a new RSA key.
+    pub rsa_bits: u16,
     /// TTL of the records that we write, in seconds.
     pub ttl: u32,
     /// The DNS providers that hold the zone; more than one when the zone lives on several at once.
