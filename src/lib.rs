@@ -1,1 +1,8 @@
-pub fn nothing() {}
+//! Everything of dkimctl that acts: keys, secrets, signers, DNS, reports.
+
+pub mod files;
+pub mod hygiene;
+pub mod keygen;
+mod primes;
+pub mod sealing;
+pub mod vault;

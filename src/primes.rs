@@ -1,0 +1,107 @@
+//! The two primes of an RSA key, on integers of fixed width.
+//!
+//! The general-purpose integers of the `rsa` crate allocate for every step, and its primality test makes twenty rounds
+//! on each prime; integers as wide as the prime and a Baillie-PSW test make a key in a third of the time.
+
+use crypto_bigint::{RandomMod, Uint, UnsignedWithMontyForm, Word};
+use crypto_primes::hazmat::{SetBits, SmallFactorsSieveFactory};
+use crypto_primes::{Flavor, is_prime, sieve_and_find};
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
+use rsa::BigUint;
+use zeroize::{Zeroize, Zeroizing};
+
+/// The public exponent that every verifier supports (RFC 6376 section 3.3.1: "e" of 65537 is what is met in practice).
+pub const E: u32 = 65537;
+
+/// Two primes for a modulus of `bits`, 2048, 3072 or 4096; `None` for any other size. They are searched for on two
+/// threads of the current rayon pool, where there are two.
+pub fn pair(bits: u16) -> Option<(BigUint, BigUint)> {
+    match bits {
+        2048 => Some(pair_of::<{ 1024 / Word::BITS as usize }>(2048)),
+        3072 => Some(pair_of::<{ 1536 / Word::BITS as usize }>(3072)),
+        4096 => Some(pair_of::<{ 2048 / Word::BITS as usize }>(4096)),
+        _ => None,
+    }
+}
+
+fn pair_of<const LIMBS: usize>(modulus_bits: u32) -> (BigUint, BigUint)
+where
+    Uint<LIMBS>: UnsignedWithMontyForm + RandomMod,
+{
+    let half = modulus_bits / 2;
+    let (p, mut q) = rayon::join(|| prime::<LIMBS>(half), || prime::<LIMBS>(half));
+    // FIPS 186-5 appendix A.1.1: |p - q| > 2^(nlen/2 - 100), or n could be factored from its square root.
+    while distance(&p, &q).bits_vartime() <= half - 100 {
+        q = prime(half);
+    }
+    (wide(&p), wide(&q))
+}
+
+/// A random prime `p` of exactly `bits`, with `gcd(p - 1, e) = 1`.
+///
+/// FIPS 186-5 appendix A.1.1 wants p >= sqrt(2) * 2^(bits - 1); both upper bits set say 1.5 times, so the product of
+/// two such primes also has exactly twice the bits. As OpenSSL does, the search walks upwards from a random start.
+fn prime<const LIMBS: usize>(bits: u32) -> Zeroizing<Uint<LIMBS>>
+where
+    Uint<LIMBS>: UnsignedWithMontyForm + RandomMod,
+{
+    // The kernel's source without a generator of our own in between: a prime asks it for one number.
+    let mut rng = UnwrapErr(SysRng);
+    let sieve = SmallFactorsSieveFactory::<Uint<LIMBS>>::new(Flavor::Any, bits, SetBits::TwoMsb)
+        .expect("a prime of 1024 bits and more can be sieved");
+    let found = sieve_and_find(&mut rng, sieve, |_, candidate| {
+        // `e` is prime, so it shares a divisor with p - 1 only if it divides it.
+        is_prime(Flavor::Any, candidate) && remainder(candidate, E) != 1
+    });
+    Zeroizing::new(found.expect("the width fits the bits").expect("the sieve starts again until a prime is found"))
+}
+
+fn distance<const LIMBS: usize>(p: &Uint<LIMBS>, q: &Uint<LIMBS>) -> Zeroizing<Uint<LIMBS>> {
+    Zeroizing::new(if p > q { p.wrapping_sub(q) } else { q.wrapping_sub(p) })
+}
+
+fn remainder<const LIMBS: usize>(number: &Uint<LIMBS>, by: u32) -> u32 {
+    let by = u128::from(by);
+    let rest = number.as_words().iter().rev().fold(0u128, |rest, &word| ((rest << Word::BITS) | word as u128) % by);
+    rest as u32
+}
+
+fn wide<const LIMBS: usize>(number: &Uint<LIMBS>) -> BigUint {
+    let mut bytes: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(LIMBS * size_of::<Word>()));
+    for word in number.as_words() {
+        let mut octets = word.to_le_bytes();
+        bytes.extend_from_slice(&octets);
+        octets.zeroize();
+    }
+    BigUint::from_bytes_le(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_keeps_the_bounds_of_fips_186_5() {
+        for _ in 0..3 {
+            let (p, q) = pair(2048).unwrap();
+            for prime in [&p, &q] {
+                assert_eq!(prime.bits(), 1024);
+                assert_eq!(prime.to_bytes_be()[0] & 0xc0, 0xc0, "both upper bits are set");
+                assert_eq!(prime % BigUint::from(2u8), BigUint::from(1u8));
+                assert_ne!(prime % BigUint::from(E), BigUint::from(1u8), "e does not divide p - 1");
+            }
+            let apart = if p > q { &p - &q } else { &q - &p };
+            assert!(apart.bits() > 924);
+            assert_eq!((&p * &q).bits(), 2048);
+        }
+        assert!(pair(1024).is_none());
+        assert!(pair(2047).is_none());
+    }
+
+    #[test]
+    fn the_remainder_by_the_exponent_is_right() {
+        let number = Uint::<16>::from_u64(u64::MAX).wrapping_shl_vartime(700).wrapping_add(&Uint::from_u64(12345));
+        assert_eq!(BigUint::from(remainder(&number, E)), wide(&number) % BigUint::from(E));
+    }
+}
