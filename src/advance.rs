@@ -166,7 +166,8 @@ impl<'a> Batch<'a> {
             }
             of.push((*index, wanted));
         }
-        let tolerance = which.iter().map(|i| self.subjects[*i].settings.policy.clock_tolerance).min().unwrap_or_default();
+        let tolerance =
+            which.iter().map(|i| self.subjects[*i].settings.policy.clock_tolerance).min().unwrap_or_default();
         let (mut seen, raw) = world.observe(&names, at, tolerance);
         for (index, wanted) in of {
             let mine = wanted.into_iter().filter_map(|name| seen.names.remove_entry(&name)).collect();

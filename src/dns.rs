@@ -63,7 +63,8 @@ impl Dns {
             let results = provider.apply(&zone, &ops);
             outcomes.extend(ops.into_iter().map(|op| op.op.name().clone()).zip(results));
         }
-        let refused = |(name, result): (Fqdn, Result<AtName, ProviderError>)| Some((name, Outcome::Rejected(result.err()?)));
+        let refused =
+            |(name, result): (Fqdn, Result<AtName, ProviderError>)| Some((name, Outcome::Rejected(result.err()?)));
         outcomes.extend(unplaced.into_iter().filter_map(refused));
         outcomes
     }

@@ -1,8 +1,17 @@
 //! Everything of dkimctl that acts: keys, secrets, signers, DNS, reports.
+//!
+//! Read [`advance`] first: the loop that every command and cron run through. [`world`] is the only match from a step
+//! to its effect.
 
+pub mod advance;
+pub mod clock;
+pub mod dns;
 pub mod files;
 pub mod hygiene;
 pub mod keygen;
+pub mod observe;
+pub mod post;
 mod primes;
 pub mod sealing;
 pub mod vault;
+pub mod world;

@@ -11,13 +11,15 @@ use dkimctl_state::lifecycle::seen::{Seen, View, Witness};
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::step::{Step, Wave};
 use dkimctl_state::name::{Fqdn, Label, SigningDomain};
+use dkimctl_state::record::dkim::Algorithm;
 use dkimctl_state::time::{Span, Time};
 
 use crate::clock::Clock;
 use crate::dns::{Dns, view_of};
+use crate::keygen::KeyKind;
 use crate::observe::Sweeper;
 use crate::post::Post;
-use crate::vault::{KeyKind, NewKey, Vault};
+use crate::vault::{NewKey, Vault};
 
 /// The ports through which everything acts.
 pub struct World<'a> {
@@ -111,7 +113,10 @@ impl World<'_> {
                 Step::Generate { algorithm, selector } => Some(NewKey {
                     domain: subjects[*subject].ledger.domain.clone(),
                     selector: selector.clone(),
-                    kind: KeyKind::of(*algorithm, subjects[*subject].settings.rsa_bits),
+                    kind: match algorithm {
+                        Algorithm::Rsa => KeyKind::Rsa { bits: subjects[*subject].settings.rsa_bits },
+                        Algorithm::Ed25519 => KeyKind::Ed25519,
+                    },
                 }),
                 _ => None,
             })

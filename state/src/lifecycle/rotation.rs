@@ -230,13 +230,13 @@ impl Due {
                 self.waits.push(Wait::TurnBack { selector: selector(), host: host.clone() });
             }
             if back {
-                self.steps.push(Step::Record(Fact::Parked { key: key.fingerprint }));
                 if let Some(host) = &refusal.host {
                     // Nobody knows why yet, so nothing is tried again before a person has looked.
                     let reason = format!("{host} did not sign with {}: {}", key.selector, refusal.why);
                     let hold = Hold { since: now.at, by: "dkimctl".to_owned(), reason };
                     self.steps.push(Step::Record(Fact::Held { hold }));
                 }
+                self.steps.push(Step::Record(Fact::Parked { key: key.fingerprint }));
             }
             return;
         }
@@ -605,3 +605,7 @@ impl Key {
         self.shredded.is_some() && settings.hosts.iter().all(|h| self.wiped.contains_key(h))
     }
 }
+
+#[cfg(test)]
+#[path = "rotation_tests.rs"]
+mod tests;
