@@ -9,6 +9,8 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+pub mod wire;
+
 use std::time::Duration;
 
 use dkimctl_state::name::Fqdn;
@@ -108,9 +110,15 @@ pub enum Visibility {
 pub enum AtName {
     /// No TXT and no CNAME.
     Absent,
-    Txt { ttl: u32, entries: Vec<Entry> },
+    Txt {
+        ttl: u32,
+        entries: Vec<Entry>,
+    },
     /// The name is an alias; TXT cannot stand beside it (RFC 1034 section 3.6.2).
-    Cname { target: Fqdn, ttl: u32 },
+    Cname {
+        target: Fqdn,
+        ttl: u32,
+    },
     /// Something that we do not touch: weighted, alias, generated. The reason is a sentence.
     Unsupported(String),
 }
