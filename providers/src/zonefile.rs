@@ -1,0 +1,2 @@
+pub static DESCRIPTOR: crate::Descriptor =
+    crate::Descriptor { code: "zonefile", name: "", credentials: "", least_rights: "", docs: "" };
