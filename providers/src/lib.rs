@@ -9,11 +9,22 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+pub mod memory;
+pub mod rfc2136;
+pub mod wire;
+pub mod zonefile;
+
 use std::time::Duration;
 
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::Time;
+
+/// Every kind of host there is: one line a provider, in alphabetical order.
+pub fn all() -> &'static [&'static Descriptor] {
+    static ALL: [&Descriptor; 3] = [&memory::DESCRIPTOR, &rfc2136::DESCRIPTOR, &zonefile::DESCRIPTOR];
+    &ALL
+}
 
 /// One DNS host as configured: where it is reached and with what rights.
 pub trait DnsProvider: Send + Sync {
@@ -183,6 +194,68 @@ impl Op {
         match self {
             Op::Add { name, .. } | Op::Replace { name, .. } | Op::Remove { name, .. } => name,
         }
+    }
+
+    /// What `seen` becomes by this operation; `None` if it cannot be performed on that. All TXT records of a name
+    /// share one TTL (RFC 2181 section 5.2), so a foreign value at the name takes the new one as well: who plans a
+    /// change of a shared name plans it with the TTL that stands there.
+    pub fn after(&self, seen: &AtName) -> Option<AtName> {
+        let (ttl, entries): (u32, &[Entry]) = match seen {
+            AtName::Absent => (0, &[]),
+            AtName::Txt { ttl, entries } => (*ttl, entries),
+            AtName::Cname { .. } | AtName::Unsupported(_) => return None,
+        };
+        let holds = |text: &TxtText| entries.iter().any(|entry| entry.text == *text);
+        let without = |gone: &[&TxtText]| entries.iter().filter(|e| !gone.contains(&&e.text)).cloned().collect();
+        let with = |mut rest: Vec<Entry>, text: &TxtText, ttl| {
+            rest.push(Entry::new(text.clone()));
+            Some(AtName::Txt { ttl, entries: rest })
+        };
+        match self {
+            Op::Add { text, ttl, .. } => with(without(&[text]), text, *ttl),
+            Op::Replace { old, new, ttl, .. } if holds(old) || holds(new) => with(without(&[old, new]), new, *ttl),
+            Op::Replace { .. } => None,
+            Op::Remove { text, .. } => {
+                let entries: Vec<Entry> = without(&[text]);
+                Some(if entries.is_empty() { AtName::Absent } else { AtName::Txt { ttl, entries } })
+            }
+        }
+    }
+
+    /// Whether `now` shows what this operation was to bring about, whatever else stands there.
+    pub fn holds_in(&self, now: &AtName) -> bool {
+        let count = |text: &TxtText| now.texts().filter(|seen| *seen == text).count();
+        let with_ttl = |wanted: u32| matches!(now, AtName::Txt { ttl, .. } if *ttl == wanted);
+        match self {
+            Op::Add { text, ttl, .. } => count(text) == 1 && with_ttl(*ttl),
+            Op::Replace { old, new, ttl, .. } => count(new) == 1 && (old == new || count(old) == 0) && with_ttl(*ttl),
+            Op::Remove { text, .. } => count(text) == 0 && !matches!(now, AtName::Cname { .. }),
+        }
+    }
+}
+
+impl Guarded {
+    /// What to answer when the name shows `now` instead of what was seen: [`Outcome::Already`] if that is just what
+    /// the operation would have made of it, for then somebody (we, in a run that was cut off) has done it before.
+    pub fn mismatch(&self, now: AtName) -> Outcome {
+        match self.op.after(&self.seen) {
+            Some(after) if after.same_as(&now) => Outcome::Already,
+            _ => Outcome::Conflict(now),
+        }
+    }
+}
+
+impl Entry {
+    /// A value as we would write it ourselves: chunks of 255 octets.
+    pub fn new(text: TxtText) -> Self {
+        let raw = text.chunks().into_iter().map(<[u8]>::to_vec).collect();
+        Entry { text, raw, id: None }
+    }
+
+    /// A value as a server shows it.
+    pub fn from_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let raw: Vec<Vec<u8>> = chunks.into_iter().map(<[u8]>::to_vec).collect();
+        Entry { text: TxtText::join(raw.iter().map(Vec::as_slice)), raw, id: None }
     }
 }
 
