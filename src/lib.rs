@@ -5,4 +5,8 @@ pub mod hygiene;
 pub mod keygen;
 mod primes;
 pub mod sealing;
+pub mod secrets;
 pub mod vault;
+
+#[cfg(test)]
+mod leak_tests;
