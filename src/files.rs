@@ -62,6 +62,8 @@ pub enum FileError {
     WritableByOthers { path: PathBuf, mode: u32 },
     #[error("{path} belongs to uid {uid}, neither to root nor to the user that runs this or is to own the file; chown it, or name a directory of your own", path = path.display())]
     ForeignOwner { path: PathBuf, uid: u32 },
+    #[error("{path} is open to others (mode {mode:04o}), so the secret in it may be none any more; chmod go= {path}, and replace it if anybody else uses this machine", path = path.display())]
+    OpenToOthers { path: PathBuf, mode: u32 },
     #[error("{path} is no regular file; move it away", path = path.display())]
     NotAFile { path: PathBuf },
     #[error("{path} read back differently from what was written; the disk or its file system is not to be trusted: check it (dmesg) before trying again", path = path.display())]
@@ -297,6 +299,18 @@ pub fn read_all(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError
     let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(LIMIT).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// Reads a file with a secret in it. One that others can read or change is refused; a pipe or a file descriptor
+/// (`/dev/fd/3`) is taken as it is.
+pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let file = File::open(path).map_err(|e| FileError::io(path, "read", e))?;
+    let seen = file.metadata().map_err(|e| FileError::io(path, "read", e))?;
+    // Readable for its group is a choice (root:dkim 0640); readable for all, or writable for others, is a mistake.
+    if seen.is_file() && seen.mode() & 0o027 != 0 {
+        return Err(FileError::OpenToOthers { path: path.to_owned(), mode: seen.mode() & 0o7777 });
+    }
+    read_all(file, path)
 }
 
 /// Sets owner and mode through the open file, in the order in which nobody else can read it at any instant. Returns
