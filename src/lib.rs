@@ -12,6 +12,7 @@ pub mod keygen;
 pub mod observe;
 pub mod post;
 mod primes;
+pub mod receipts;
 pub mod sealing;
 pub mod secrets;
 pub mod vault;

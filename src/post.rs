@@ -119,6 +119,12 @@ impl Outboxes<'_> {
         Ok(orders.domains)
     }
 
+    /// The orders that lie in a host's outbox now.
+    pub fn orders(&self, mailbox: &Mailbox) -> Vec<DomainOrder> {
+        let ours = |manifest: &Manifest| manifest.lineage == self.lineage;
+        self.there(mailbox).filter(ours).map(|manifest| manifest.domains).unwrap_or_default()
+    }
+
     fn there(&self, mailbox: &Mailbox) -> Option<Manifest> {
         outbox::Outbox::open_signed(&mailbox.outbox, &self.key.verify_key()).ok().map(|outbox| outbox.manifest)
     }
