@@ -192,7 +192,7 @@ impl DomainOrder {
         }
         for sign in &self.sign {
             let short = sign.fingerprint.short();
-            if !self.key(&sign.fingerprint).is_some_and(|key| key.algorithm == sign.algorithm) {
+            if self.key(&sign.fingerprint).is_none_or(|key| key.algorithm != sign.algorithm) {
                 return Err(format!("it is to sign {} with {short}, which is no such key of its keys", sign.algorithm));
             }
             if !algorithms.insert(sign.algorithm) {
