@@ -15,6 +15,7 @@ mod primes;
 pub mod receipts;
 pub mod sealing;
 pub mod secrets;
+pub mod signers;
 pub mod vault;
 pub mod world;
 
