@@ -1,1 +1,3 @@
+pub mod embedded_dns;
+pub mod observe;
 pub fn nothing() {}
