@@ -72,7 +72,7 @@ impl Rfc2136 {
         self
     }
 
-    /// UPDATE messages sent so far.
+    /// UPDATE messages sent so far that were to change something.
     pub fn messages_sent(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
@@ -219,6 +219,7 @@ impl Rfc2136 {
     /// whatever goes wrong after that is unknown.
     fn exchange(&self, stream: &mut Option<TcpStream>, update: Update, zone: &Fqdn) -> Exchanged {
         let id = Message::query().id;
+        let changes = update.changes();
         let mut request = update.finish(id);
         let now = (self.now)();
         let mac = match self.config.key.sign(&mut request, now.max(0) as u64) {
@@ -230,7 +231,7 @@ impl Rfc2136 {
             Ok(open) => open,
             Err(error) => return Exchanged::Fatal(error),
         };
-        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.messages.fetch_add(u64::from(changes), Ordering::Relaxed);
         let answer = wire::send_message(&mut open, &request, self.config.timeout)
             .and_then(|()| wire::receive_message(&mut open, self.config.timeout));
         let answer = match answer {

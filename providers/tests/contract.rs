@@ -121,6 +121,12 @@ fn table() -> Vec<Row> {
             .quietly(vec![add(KEY, a, 300)], &[Already])
             .holds(KEY, 300, &[chunked(a, 255)])
             .apply(vec![remove(KEY, a)], &[Applied]),
+        row("wildcard with our text", "even one that shows the very same does not count as published")
+            .on(&["bind", "knot"])
+            .put("*", 300, &[chunked(a, 255)])
+            .apply(vec![add(KEY, a, 300)], &[Applied])
+            .quietly(vec![add(KEY, a, 300)], &[Already])
+            .apply(vec![remove(KEY, a)], &[Applied]),
         row("one bad in a batch", "the others are applied and the bad one is named")
             .put("s3._domainkey", 300, &[vec!["theirs".into()]])
             .apply_seen(

@@ -87,6 +87,11 @@ impl Update {
         self.updates += 1;
     }
 
+    /// Whether it changes anything, or only asks by its prerequisites.
+    pub fn changes(&self) -> bool {
+        self.updates > 0
+    }
+
     pub fn fits(&self) -> bool {
         self.head.len() + self.tail.len() <= ROOM
     }
