@@ -303,3 +303,25 @@ fn one_forbidden_name_does_not_hold_up_the_others() {
     assert_eq!(not_applied, [37], "{:?}", outcomes[37]);
     assert!(host.messages_sent() < 20, "bisection: {} messages", host.messages_sent());
 }
+
+/// A delegated name belongs to another zone: it is named, and its neighbours are written.
+#[test]
+fn a_delegated_name_does_not_hold_up_the_others() {
+    if !servers_or_skip(&[Bind::PROGRAM]) {
+        return;
+    }
+    let zone = TestZone::new(ZONE).with("_domainkey.away NS ns.away\nns.away A 127.0.0.1");
+    let server = Bind::start(&[key()], &[zone]);
+    let host = rfc2136_at(&server.address.to_string(), &key());
+    let zone = host.zones().unwrap().remove(0);
+    let names = ["s1._domainkey.away", KEY].map(|name| format!("{name}.{ZONE}").parse::<Fqdn>().unwrap());
+    let seen = host.observe(&zone, &names).unwrap();
+    assert!(matches!(&seen[0], AtName::Unsupported(why) if why.contains("`_domainkey.away")), "{seen:?}");
+    let ops = names.map(|name| Op::Add { name, text: "x".into(), ttl: 60 });
+    let ops: Vec<_> = ops.into_iter().zip(seen).map(|(op, seen)| Guarded { op, seen }).collect();
+    let outcomes = host.apply(&zone, &ops);
+    assert!(
+        matches!(&outcomes[..], [Outcome::Conflict(AtName::Unsupported(_)), Outcome::Applied(None)]),
+        "{outcomes:?}"
+    );
+}
