@@ -1,0 +1,3 @@
+//! Real servers, started for one test and gone with it.
+
+pub mod opendkimd;
