@@ -2,7 +2,7 @@
 //!
 //! A server counts as ready when it serves a nonce that only this start knows. Waiting for the port would not do:
 //! named shares a port with another named in silence (SO_REUSEPORT), and half of the questions would go astray.
-#![allow(dead_code)] // each test program uses a part
+#![allow(dead_code, unused_imports)] // each test program uses a part
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -17,6 +17,8 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 pub mod knotd;
 pub mod named;
+pub mod postfix;
+pub mod unbound;
 
 pub use knotd::Knot;
 pub use named::Bind;
