@@ -77,6 +77,8 @@ pub struct Negative {
     pub authoritative: bool,
     /// The zone and its SOA as in the answer, with the SOA record's own TTL.
     pub soa: Option<(Name, u32, SOA)>,
+    /// Zones and name servers that we are referred to, when not `authoritative` (RFC 1034 section 4.3.2).
+    pub referral: Vec<(Name, Name)>,
 }
 
 impl Negative {
@@ -370,17 +372,22 @@ fn read_answer(packet: &[u8], question: &Question) -> Option<Said> {
             authorities: message.authorities,
             additionals: message.additionals,
         }),
-        ResponseCode::NoError => Answer::NoData(Negative { authoritative, soa: find_soa(&message.authorities) }),
-        ResponseCode::NXDomain => Answer::NxDomain(Negative { authoritative, soa: find_soa(&message.authorities) }),
+        ResponseCode::NoError => Answer::NoData(negative(&message)),
+        ResponseCode::NXDomain => Answer::NxDomain(negative(&message)),
         code => Answer::Rcode(code),
     }))
 }
 
-fn find_soa(records: &[Record]) -> Option<(Name, u32, SOA)> {
-    records.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some((record.name.clone(), record.ttl, soa.clone())),
-        _ => None,
-    })
+fn negative(message: &Message) -> Negative {
+    let mut negative = Negative { authoritative: message.authoritative, soa: None, referral: Vec::new() };
+    for record in &message.authorities {
+        match &record.data {
+            RData::SOA(soa) => negative.soa = Some((record.name.clone(), record.ttl, soa.clone())),
+            RData::NS(target) => negative.referral.push((record.name.clone(), target.0.clone())),
+            _ => {}
+        }
+    }
+    negative
 }
 
 /// The answer that a failed connection amounts to.
