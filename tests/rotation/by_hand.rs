@@ -7,7 +7,7 @@ use crate::turn;
 
 #[test]
 fn done_with_care_every_message_is_valid() {
-    let Some(_turn) = turn("done_with_care_every_message_is_valid") else { return };
+    let Some(_turn) = turn() else { return };
     let mut rig = signing_with_s1();
     let curious = Curious::about("s2", &rig);
     let load = Load::start(rig.postfix.address);
@@ -38,7 +38,7 @@ fn done_with_care_every_message_is_valid() {
 
 #[test]
 fn done_carelessly_messages_fail() {
-    let Some(_turn) = turn("done_carelessly_messages_fail") else { return };
+    let Some(_turn) = turn() else { return };
     let rig = signing_with_s1();
     let curious = Curious::about("s2", &rig);
     let load = Load::start(rig.postfix.address);
