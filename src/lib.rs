@@ -8,6 +8,7 @@ pub mod clock;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;
+pub mod host;
 pub mod hygiene;
 pub mod keygen;
 pub mod observe;

@@ -1,7 +1,12 @@
 //! The rig proves itself: a rotation made by hand, once with care and once without.
 
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use crate::load::{Load, send_one};
-use crate::rig::{Curious, HELD, Rig, openssl_key, until};
+use crate::rig::{Curious, HELD, Rig, TTL, ZONE, until};
 use crate::sink::{Received, count};
 use crate::turn;
 
@@ -16,7 +21,7 @@ fn done_with_care_every_message_is_valid() {
     publish(&rig, "s2");
     until("both servers and the caches have s2", 30, || rig.serials_agree() && rig.serves(rig.resolver.address, "s2"));
     until("60 messages with s1", 30, || rig.received().len() >= 60);
-    rig.signer.sign_with("s2");
+    sign_with(&rig, "s2");
     until("30 messages with s2 in spite of open sessions", 30, || with(&rig.received(), "s2") >= 30);
     load.renew_sessions();
     let now = rig.received().len();
@@ -48,7 +53,7 @@ fn done_carelessly_messages_fail() {
         rig.serves(rig.primary.address, "s2"),
         "the primary has it at once, and a careless program asks nobody else"
     );
-    rig.signer.sign_with("s2");
+    sign_with(&rig, "s2");
     until("20 messages with s2", 30, || with(&rig.received(), "s2") >= 20);
     load.stop();
     drop(curious);
@@ -60,17 +65,50 @@ fn done_carelessly_messages_fail() {
 
 /// Both keys exist; s1 is published and signs.
 fn signing_with_s1() -> Rig {
-    let rig = Rig::start("opendkim");
+    let rig = Rig::start();
     publish(&rig, "s1");
     until("both servers have s1", 30, || rig.serials_agree() && rig.serves(rig.secondary.address, "s1"));
-    rig.signer.sign_with("s1");
+    sign_with(&rig, "s1");
     rig
 }
 
 fn publish(rig: &Rig, selector: &str) {
-    let (private, record) = openssl_key(rig.signer.directory(), selector);
-    rig.signer.add_key(selector, &private);
+    let (private, record) = openssl_key(selector);
+    let path = rig.signer.write_key(selector, &private);
+    let rows = fs::read_to_string(rig.signer.key_table()).unwrap();
+    put(&rig.signer.key_table(), &format!("{rows}{selector} {ZONE}:{selector}:{}\n", path.display()));
     rig.update(&record);
+}
+
+fn sign_with(rig: &Rig, selector: &str) {
+    put(&rig.signer.signing_table(), &format!("*@{ZONE} {selector}\n"));
+    let pid = rig.signer.pid().to_string();
+    assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+}
+
+/// A table is never seen half written.
+fn put(table: &Path, text: &str) {
+    let new = table.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, table).unwrap();
+}
+
+/// A key made by openssl: its private half, and the line of nsupdate that publishes the other.
+fn openssl_key(selector: &str) -> (String, String) {
+    let openssl = |arguments: &[&str], input: &str| {
+        let mut child =
+            Command::new("openssl").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "openssl {arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let private = openssl(&["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], "");
+    let public = openssl(&["pkey", "-pubout"], &private);
+    let public: String = public.lines().filter(|line| !line.starts_with('-')).collect();
+    let (head, tail) = public.split_at(200);
+    let name = format!("{selector}._domainkey.{ZONE}.");
+    (private, format!("update add {name} {TTL} TXT \"v=DKIM1; k=rsa; p={head}\" \"{tail}\""))
 }
 
 fn with(received: &[Received], selector: &str) -> usize {

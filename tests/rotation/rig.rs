@@ -5,19 +5,20 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use dkimctl::signers::milter::Socket;
 use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RecordType};
 use tempfile::TempDir;
 
 use crate::lag::Lag;
-use crate::opendkim::OpenDkim;
+use crate::opendkimd::{OpenDkimd, Options as Signer};
 use crate::servers::postfix::{Postfix, PostfixPlan};
 use crate::servers::unbound::Unbound;
 use crate::servers::{Bind, TestKey, TestZone, free_port};
@@ -36,7 +37,7 @@ pub const HELD: &str = "held.example";
 /// Everything, ended in this order.
 pub struct Rig {
     pub postfix: Postfix,
-    pub signer: OpenDkim,
+    pub signer: OpenDkimd,
     sink: Sink,
     held_sink: Option<Sink>,
     held: SocketAddr,
@@ -49,10 +50,9 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// The user `signer` owns the signer's directory and runs it.
-    pub fn start(signer: &str) -> Rig {
-        // A signer refuses keys below a directory that everybody may write, such as /tmp, and Postfix's own user has
-        // to get through.
+    /// Nothing is published yet and nothing signed: the tables are empty.
+    pub fn start() -> Rig {
+        // Other users have to get through, and no key may lie below a directory that everybody may write.
         let directory = tempfile::Builder::new().prefix("dkimctl-rotation-").tempdir_in("/var/lib").unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let below = |name: &str| {
@@ -75,9 +75,10 @@ impl Rig {
         let sink_port = free_port();
         let sink = Sink::start(sink_port, resolver.address, &directory.path().join("received"));
         let held = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let signer = OpenDkim::start(&below("signer"), signer);
+        let signer = OpenDkimd::start(&Signer::default());
+        let Socket::Inet { host, port } = &signer.socket else { unreachable!("it was asked for a port") };
         let plan = PostfixPlan {
-            milter: signer.milter(),
+            milter: format!("inet:{host}:{port}"),
             relay: SocketAddr::from(([127, 0, 0, 1], sink_port)),
             routes: vec![(HELD.to_owned(), held)],
         };
@@ -194,20 +195,4 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// A key made by openssl: where its private half is, and the lines of nsupdate that publish the other.
-pub fn openssl_key(directory: &Path, selector: &str) -> (PathBuf, String) {
-    let file = directory.join(format!("{selector}.private"));
-    let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl").args(arguments).output().unwrap();
-        assert!(output.status.success(), "openssl {arguments:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let path = file.to_str().unwrap();
-    openssl(&["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", path]);
-    let public: String = openssl(&["pkey", "-in", path, "-pubout"]).lines().filter(|l| !l.starts_with('-')).collect();
-    let (head, tail) = public.split_at(200);
-    let name = format!("{selector}._domainkey.{ZONE}.");
-    (file, format!("update add {name} {TTL} TXT \"v=DKIM1; k=rsa; p={head}\" \"{tail}\""))
 }
