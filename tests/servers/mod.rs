@@ -134,14 +134,15 @@ pub struct Running {
 impl Running {
     /// Starts `program`, whose configuration `configure` writes into the directory for that port and returns as
     /// arguments. The zone that `configure` is given holds the nonce and has to be served.
-    fn start(program: &str, configure: impl Fn(&Path, u16, &TestZone) -> Vec<String>) -> Running {
+    /// A port is chosen unless one is given.
+    fn start(program: &str, port: Option<u16>, configure: impl Fn(&Path, u16, &TestZone) -> Vec<String>) -> Running {
         let program = find(program).unwrap_or_else(|| panic!("{program} is not installed; call servers_or_skip first"));
         let mut last_log = String::new();
         for _ in 0..5 {
             let directory = tempfile::tempdir().unwrap();
             let nonce = nonce();
             let ready = TestZone::new("ready.invalid").with(&format!("nonce 0 TXT \"{nonce}\""));
-            let port = free_port();
+            let port = port.unwrap_or_else(free_port);
             let arguments = configure(directory.path(), port, &ready);
             let log = File::create(directory.path().join("log")).unwrap();
             let child = Command::new(&program)
