@@ -1,7 +1,11 @@
 //! Signers as they really are: OpenDKIM behind the program's own milter client, tables and orders.
 
-#[path = "../servers/mod.rs"]
-mod servers;
+#[path = "../servers/opendkimd.rs"]
+mod opendkimd;
+
+mod servers {
+    pub use crate::opendkimd;
+}
 
 mod apply;
 mod keys;
