@@ -13,5 +13,9 @@ pub mod observe;
 pub mod post;
 mod primes;
 pub mod sealing;
+pub mod secrets;
 pub mod vault;
 pub mod world;
+
+#[cfg(test)]
+mod leak_tests;

@@ -11,7 +11,7 @@ use rand::rngs::SysRng;
 use rsa::BigUint;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The public exponent that every verifier supports (RFC 6376 section 3.3.1: "e" of 65537 is what is met in practice).
+/// The public exponent: the smallest prime that FIPS 186-5 appendix A.1.1 allows, and the one that everybody uses.
 pub const E: u32 = 65537;
 
 /// Two primes for a modulus of `bits`, 2048, 3072 or 4096; `None` for any other size. They are searched for on two
