@@ -3,6 +3,23 @@
 //! A commit is all or nothing and says what it expects: each ledger names the revision it was loaded at, and the
 //! whole names the writer's epoch, so that a process that was paused for a day cannot write over its successor.
 
+pub mod backup;
+pub mod chain;
+pub mod document;
+pub mod export;
+pub mod high_water;
+pub mod lock;
+pub mod memory;
+pub mod place;
+pub mod sqlite;
+pub mod verify;
+
+#[cfg(test)]
+#[path = "contract_tests.rs"]
+mod contract_tests;
+#[cfg(test)]
+mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::fact::Fact;
@@ -110,9 +127,20 @@ pub enum StoreError {
     Fenced { ours: u64, found: u64 },
     #[error("the key {key} already belongs to {domain}; a key lives once")]
     KeyReused { key: Fingerprint, domain: SigningDomain },
+    #[error("{path}: there is no state here; `dkimctl init` makes one, or name another directory with `--state`")]
+    Missing { path: String },
     #[error("{path}: {problem}")]
     NotAState { path: String, problem: String },
-    #[error("{path}: this is an older copy of the state (serial {found}, but serial {known} was seen)")]
+    #[error(
+        "{path} lies on {kind}: locks and flushes cannot be trusted there, and a state may be lost. Keep it on a local \
+         disk; `--allow-network-state` overrules this at your own risk"
+    )]
+    Network { path: String, kind: &'static str },
+    #[error(
+        "{path}: this is an older copy of the state (serial {found}, but serial {known} was seen on this machine); what \
+         happened in between would be done again. Bring the newer copy back, or accept this one with `dkimctl state \
+         accept-older`"
+    )]
     Older { path: String, found: u64, known: u64 },
     #[error("{path}: the disk is full; nothing was changed")]
     Full { path: String },
