@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dkimctl_state::lifecycle::check::{Rule, check};
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::Ledger;
 use dkimctl_state::lifecycle::plan::{Plan, names_to_see, plan};
 use dkimctl_state::lifecycle::rotation::Now;
 use dkimctl_state::lifecycle::settings::Settings;
@@ -230,7 +229,7 @@ impl<'a> Batch<'a> {
         let ledger = &mut self.subjects[index].ledger;
         let before = ledger.clone();
         // A host may prove again what is known, and late proofs may have nothing left to prove; neither is an error.
-        let told = ledger.record(fact, at).is_ok() && without_time(&before) != without_time(ledger);
+        let told = ledger.record(fact, at).is_ok() && !ledger.says_the_same(&before);
         if told {
             watcher.fact(&ledger.domain, fact);
             self.events[index].push((at, fact.clone()));
@@ -285,9 +284,4 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
-}
-
-/// The ledger without the time of its newest fact: a fact that changes nothing else is not worth writing down.
-fn without_time(ledger: &Ledger) -> impl PartialEq + '_ {
-    (&ledger.lines, &ledger.maxima, &ledger.hold)
 }

@@ -13,8 +13,10 @@ pub mod keygen;
 pub mod observe;
 pub mod post;
 mod primes;
+pub mod receipts;
 pub mod sealing;
 pub mod secrets;
+pub mod signers;
 pub mod vault;
 pub mod world;
 

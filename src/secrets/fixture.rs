@@ -41,7 +41,8 @@ impl Hosts {
         let keys = [hosts.make("s1"), hosts.make("s2")];
         let sign = SignOrder { algorithm: keys[1].algorithm, fingerprint: keys[1].fingerprint };
         let domain = "example.com".parse().unwrap();
-        hosts.orders.domains = vec![DomainOrder { domain, keys: keys.into(), sign: vec![sign], destroy: vec![] }];
+        hosts.orders.domains =
+            vec![DomainOrder { domain, since: 1, keys: keys.into(), sign: vec![sign], destroy: vec![] }];
         hosts
     }
 

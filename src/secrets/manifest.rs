@@ -30,6 +30,9 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 pub struct DomainOrder {
     pub domain: SigningDomain,
+    /// The serial of the manifest in which this order last changed: an answer to an earlier order that asked the same
+    /// is no answer to this one.
+    pub since: u64,
     /// Every key that the host is to hold, idle ones included.
     pub keys: Vec<KeyOrder>,
     /// The key that signs, at most one an algorithm; none: the host's tables stay as they are.
@@ -189,7 +192,7 @@ impl DomainOrder {
         }
         for sign in &self.sign {
             let short = sign.fingerprint.short();
-            if !self.key(&sign.fingerprint).is_some_and(|key| key.algorithm == sign.algorithm) {
+            if self.key(&sign.fingerprint).is_none_or(|key| key.algorithm != sign.algorithm) {
                 return Err(format!("it is to sign {} with {short}, which is no such key of its keys", sign.algorithm));
             }
             if !algorithms.insert(sign.algorithm) {

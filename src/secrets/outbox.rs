@@ -24,8 +24,9 @@ use crate::vault::{Vault, VaultError, sha256_hex};
 pub const MANIFEST: &str = "manifest.signed";
 
 const BLOBS: &str = "blobs";
-const FILE: Access = Access::mode(0o600);
-const DIRECTORY: Access = Access::mode(0o700);
+/// Readable by whoever carries it: the blobs are sealed, and the manifest is signed, not secret.
+const FILE: Access = Access::mode(0o644);
+const DIRECTORY: Access = Access::mode(0o755);
 
 /// What an outbox is to say.
 #[derive(Debug, Clone)]

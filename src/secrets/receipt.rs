@@ -96,9 +96,9 @@ pub enum ReceiptError {
 
 /// Signs and files a receipt as `receipt-<sequence>.signed`; one that is there is never overwritten. Returns its name.
 pub fn write(dir: &Path, receipt: &Receipt, key: &SigningKey) -> Result<String, ReceiptError> {
-    let dir = Dir::open_own(dir, Access::mode(0o700))?;
+    let dir = Dir::open_own(dir, Access::mode(0o755))?;
     let name = name(receipt.sequence);
-    dir.create(&name, &signed::sign(receipt, key), Access::mode(0o600))?;
+    dir.create(&name, &signed::sign(receipt, key), Access::mode(0o644))?;
     dir.sync()?;
     Ok(name)
 }
