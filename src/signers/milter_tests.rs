@@ -3,15 +3,17 @@ use std::thread;
 
 use super::*;
 
-/// What a filter sends back: for the first packet of a command, these packets.
-type Script = &'static [(u8, &'static [(u8, &'static [u8])])];
+/// What a filter sends back for one command; every other one it continues.
+type Script<'a> = (u8, &'a [(u8, &'a [u8])]);
 
 const EVERYTHING: [u8; 12] = [0, 0, 0, 6, 0, 0, 1, 0xff, 0, 0, 0, 0];
 
 /// A filter that follows a script, says `continue` to everything else, and returns what it heard.
-fn filter(negotiation: Vec<u8>, script: Script) -> (Socket, thread::JoinHandle<Vec<(u8, Vec<u8>)>>) {
+fn filter(negotiation: Vec<u8>, script: Script<'_>) -> (Socket, thread::JoinHandle<Vec<(u8, Vec<u8>)>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = Socket::Inet { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+    let at = script.0;
+    let replies: Vec<(u8, Vec<u8>)> = script.1.iter().map(|(reply, data)| (*reply, data.to_vec())).collect();
     let heard = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut heard: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -30,11 +32,11 @@ fn filter(negotiation: Vec<u8>, script: Script) -> (Socket, thread::JoinHandle<V
                 packet.extend_from_slice(data);
                 let _ = stream.write_all(&packet);
             };
-            match script.iter().find(|(of, _)| *of == command) {
-                Some((_, replies)) => replies.iter().for_each(|(reply, data)| say(*reply, data)),
-                None if command == b'O' => say(b'O', &negotiation),
-                None if command == b'D' || command == b'Q' => {}
-                None => {
+            match command {
+                _ if command == at => replies.iter().for_each(|(reply, data)| say(*reply, data)),
+                b'O' => say(b'O', &negotiation),
+                b'D' | b'Q' => {}
+                _ => {
                     let steps = u32::from_be_bytes(negotiation[8..12].try_into().unwrap());
                     let silent = [(b'C', step::NR_CONNECT), (b'L', step::NR_HEADER), (b'B', step::NR_BODY)];
                     if !silent.iter().any(|(of, bit)| *of == command && steps & bit != 0) {
@@ -61,7 +63,7 @@ fn letter() -> Message {
     }
 }
 
-fn submit_to(negotiation: [u8; 12], script: Script) -> (Answer, Vec<(u8, Vec<u8>)>) {
+fn submit_to(negotiation: [u8; 12], script: Script<'_>) -> (Answer, Vec<(u8, Vec<u8>)>) {
     let (socket, heard) = filter(negotiation.to_vec(), script);
     let answer = submit(&socket, &client(), &letter());
     (answer, heard.join().unwrap())
@@ -69,7 +71,7 @@ fn submit_to(negotiation: [u8; 12], script: Script) -> (Answer, Vec<(u8, Vec<u8>
 
 #[test]
 fn the_whole_conversation() {
-    let (answer, heard) = submit_to(EVERYTHING, &[]);
+    let (answer, heard) = submit_to(EVERYTHING, (0, &[]));
     assert_eq!(answer, Answer::Passed(vec![]));
     let commands: String = heard.iter().map(|(command, _)| *command as char).collect();
     assert_eq!(commands, "ODCHDMDRDTLLDNBBDEQ");
@@ -94,7 +96,7 @@ fn steps_that_a_filter_does_not_want_are_left_out() {
     let mut negotiation = EVERYTHING;
     negotiation[8..].copy_from_slice(&steps.to_be_bytes());
     let (answer, heard) =
-        submit_to(negotiation, &[(b'E', &[(b'i', b"\0\0\0\x01DKIM-Signature\0 v=1;\n\td=x\0"), (b'c', b"")])]);
+        submit_to(negotiation, (b'E', &[(b'i', b"\0\0\0\x01DKIM-Signature\0 v=1;\n\td=x\0"), (b'c', b"")]));
     let added = Header { name: "DKIM-Signature".into(), value: " v=1;\r\n\td=x".into() };
     assert_eq!(answer, Answer::Passed(vec![added]));
     let commands: String = heard.iter().map(|(command, _)| *command as char).filter(|c| *c != 'D').collect();
@@ -106,7 +108,7 @@ fn steps_that_a_filter_does_not_want_are_left_out() {
 fn added_headers_stand_where_the_filter_put_them() {
     let (answer, _) = submit_to(
         EVERYTHING,
-        &[(
+        (
             b'E',
             &[
                 (b'p', b""),
@@ -116,7 +118,7 @@ fn added_headers_stand_where_the_filter_put_them() {
                 (b'm', b"\0\0\0\x01Subject\0changed\0"),
                 (b'a', b""),
             ],
-        )],
+        ),
     );
     let Answer::Passed(added) = answer else { panic!("{answer:?}") };
     let added: Vec<String> = added.iter().map(|header| format!("{}:{}", header.name, header.value)).collect();
@@ -126,35 +128,35 @@ fn added_headers_stand_where_the_filter_put_them() {
 #[test]
 fn a_filter_that_decides_early_is_understood() {
     let refused = |at, reply: &str| Answer::Refused { at, reply: reply.into() };
-    for (script, wanted) in [
-        (&[(b'C', &[(b'a', &b""[..])][..])][..], Answer::Ignored { at: "connect" }),
-        (&[(b'N', &[(b'a', b"")])], Answer::Ignored { at: "the end of the header" }),
-        (&[(b'N', &[(b't', b"")])], refused("the end of the header", "451 4.7.1 (temporary failure)")),
-        (&[(b'M', &[(b'r', b"")])], refused("MAIL", "550 5.7.1 (rejected)")),
+    let cases: [(Script<'_>, Answer); 6] = [
+        ((b'C', &[(b'a', b"")]), Answer::Ignored { at: "connect" }),
+        ((b'N', &[(b'a', b"")]), Answer::Ignored { at: "the end of the header" }),
+        ((b'N', &[(b't', b"")]), refused("the end of the header", "451 4.7.1 (temporary failure)")),
+        ((b'M', &[(b'r', b"")]), refused("MAIL", "550 5.7.1 (rejected)")),
         (
-            &[(b'E', &[(b'y', b"451 4.7.0 resource\r\n unavailable\0")])],
+            (b'E', &[(b'y', b"451 4.7.0 resource\r\n unavailable\0")]),
             refused("the end of the message", "451 4.7.0 resource unavailable"),
         ),
-        (&[(b'E', &[(b'd', b"")])], refused("the end of the message", "discarded")),
-    ] as [(Script, Answer); 6]
-    {
+        ((b'E', &[(b'd', b"")]), refused("the end of the message", "discarded")),
+    ];
+    for (script, wanted) in cases {
         assert_eq!(submit_to(EVERYTHING, script).0, wanted);
     }
 }
 
 #[test]
 fn nonsense_and_silence_are_no_answer() {
-    for (script, word) in [
-        (&[(b'O', &[(b'O', &b"\0\0\0\x06"[..])][..])][..], "negotiation"),
-        (&[(b'O', &[(b'c', b"")])], "negotiation"),
-        (&[(b'O', &[(b'O', &[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0])])], "version 9"),
-        (&[(b'C', &[])], "in time"),
-        (&[(b'C', &[(b'?', b"")])], "answered connect with `?`"),
-        (&[(b'C', &[(b'i', b"\0\0\0\0X\0y\0")])], "answered connect with `i`"),
-        (&[(b'E', &[(b'h', b"no value")])], "without a name or a value"),
-        (&[(b'N', &[(b'4', b"")])], "shutting down"),
-    ] as [(Script, &str); 8]
-    {
+    let cases: [(Script<'_>, &str); 8] = [
+        ((b'O', &[(b'O', b"\0\0\0\x06")]), "negotiation"),
+        ((b'O', &[(b'c', b"")]), "negotiation"),
+        ((b'O', &[(b'O', &[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0])]), "version 9"),
+        ((b'C', &[]), "in time"),
+        ((b'C', &[(b'?', b"")]), "answered connect with `?`"),
+        ((b'C', &[(b'i', b"\0\0\0\0X\0y\0")]), "answered connect with `i`"),
+        ((b'E', &[(b'h', b"no value")]), "without a name or a value"),
+        ((b'N', &[(b'4', b"")]), "shutting down"),
+    ];
+    for (script, word) in cases {
         let (answer, _) = submit_to(EVERYTHING, script);
         let Answer::NoAnswer { why } = &answer else { panic!("{word}: {answer:?}") };
         assert!(why.contains(word) && why.starts_with("inet:"), "{why}");
