@@ -15,6 +15,9 @@ pub mod sqlite;
 pub mod verify;
 
 #[cfg(test)]
+#[path = "bad_input_tests.rs"]
+mod bad_input_tests;
+#[cfg(test)]
 #[path = "contract_tests.rs"]
 mod contract_tests;
 #[cfg(test)]

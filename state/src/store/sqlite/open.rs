@@ -13,6 +13,8 @@ use super::{Access, FILE, Options, SqliteStore, schema};
 use crate::store::high_water::HighWater;
 use crate::store::{Identity, Store, StoreError, backup, place};
 
+const RESTORE: &str = "restore a backup (`dkimctl state backup` makes them)";
+
 /// How long a reader waits while a commit is written, and a writer until readers (an export, a backup) have done.
 /// There is one writer at most: whoever writes holds the lock.
 const READER_PATIENCE: Duration = Duration::from_secs(5);
@@ -138,25 +140,36 @@ fn fill(path: &Path, lineage: uuid::Uuid) -> rusqlite::Result<()> {
     db.close().map_err(|(_, e)| e)
 }
 
-/// A connection with everything set that makes a commit last.
+/// A connection with everything set that makes a commit last, to a database that is ours and whole in size.
 fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
-    let fault = |e| fault(path, e);
-    let db = Connection::open_with_flags(path, flags(access)).map_err(fault)?;
-    settle(&db, access).map_err(fault)?;
-    match db.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)) {
-        Ok(schema::APPLICATION_ID) => Ok(db),
-        Ok(other) => {
-            let problem = format!("it is the database of another program (application_id {other}); it was not touched");
-            Err(not_a_state(path, problem))
-        }
+    let (db, owner, bytes) = match ask(path, access) {
         // The last writer was killed in the middle of a commit. SQLite takes the half of it back, which is a write.
         Err(e) if access == Access::ReadOnly && needs_rollback(&e, path) => {
-            drop(db);
-            drop(connect(path, Access::ReadWrite)?);
-            connect(path, access)
+            ask(path, Access::ReadWrite).and_then(|_| ask(path, access))
         }
-        Err(e) => Err(fault(e)),
+        asked => asked,
     }
+    .map_err(|e| fault(path, e))?;
+    if owner != schema::APPLICATION_ID {
+        let problem = format!("it is the database of another program (application_id {owner}); it was not touched");
+        return Err(not_a_state(path, problem));
+    }
+    // SQLite takes the rest of a last page that was cut off for zeros.
+    let found = fs::metadata(path).map_err(|e| place::io(path, &e))?.len();
+    if found < bytes {
+        let problem = format!("it was cut off ({found} of {bytes} bytes), so facts are lost; {RESTORE}");
+        return Err(not_a_state(path, problem));
+    }
+    Ok(db)
+}
+
+/// Opens it and reads its header: whose it is, and how many bytes it must have.
+fn ask(path: &Path, access: Access) -> rusqlite::Result<(Connection, i32, u64)> {
+    let db = Connection::open_with_flags(path, flags(access))?;
+    settle(&db, access)?;
+    let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (owner, bytes) = (number("application_id")?, number("page_count")? * number("page_size")?);
+    Ok((db, owner as i32, bytes as u64))
 }
 
 fn flags(access: Access) -> OpenFlags {
@@ -188,13 +201,12 @@ fn look_at(path: &Path) -> Result<(), StoreError> {
     let mut start = Vec::new();
     let file = fs::File::open(path).map_err(|e| place::io(path, &e))?;
     file.take(16).read_to_end(&mut start).map_err(|e| place::io(path, &e))?;
-    let restore = "restore a backup (`dkimctl state backup` makes them)";
     if start.is_empty() {
-        return Err(not_a_state(path, format!("it is empty (0 bytes), so every fact is lost; {restore}")));
+        return Err(not_a_state(path, format!("it is empty (0 bytes), so every fact is lost; {RESTORE}")));
     }
     if start != b"SQLite format 3\0" {
         let seen = String::from_utf8_lossy(&start).escape_debug().to_string();
-        let problem = format!("it is not a database (it begins with \"{seen}\"); move it away, or {restore}");
+        let problem = format!("it is not a database (it begins with \"{seen}\"); move it away, or {RESTORE}");
         return Err(not_a_state(path, problem));
     }
     Ok(())
@@ -228,10 +240,9 @@ pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> StoreError
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             StoreError::Locked("another process that reads or writes it; try again when it has ended".to_owned())
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => not_a_state(
-            path,
-            format!("it is damaged ({problem}); `dkimctl state verify` says where, and a backup can be restored"),
-        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            not_a_state(path, format!("it is damaged ({problem}); `dkimctl state verify` says where; {RESTORE}"))
+        }
         Some(ErrorCode::ConstraintViolation) => not_a_state(
             path,
             format!("it would contradict itself ({problem}), so nothing was changed; `dkimctl state verify` says more"),
