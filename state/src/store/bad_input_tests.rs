@@ -1,5 +1,5 @@
 //! What a disk, a person or another program may do to the file: each is named, and nothing is half-written.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // the disk is what is tested
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout)] // the disk is what is tested
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -42,7 +42,8 @@ fn what_is_not_a_state_is_named() {
     let newer = |path: &Path| {
         rusqlite::Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();
     };
-    let cases: [(&str, &dyn Fn(&Path), &str); 7] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+    let cases: [Case<'_>; 7] = [
         ("zero bytes", &|path| fs::write(path, "").unwrap(), "it is empty (0 bytes)"),
         ("a text", &|path| fs::write(path, "domain = \"a.example\"\n").unwrap(), r#"it begins with "domain = "#),
         ("a few bytes", &|path| fs::write(path, "SQLite").unwrap(), r#"it begins with "SQLite""#),

@@ -1,4 +1,4 @@
-#![allow(clippy::disallowed_methods)] // fixtures are files
+#![allow(clippy::disallowed_methods, clippy::print_stdout)] // fixtures are files, and printed to be kept
 use super::*;
 use crate::lifecycle::ledger::*;
 use crate::lifecycle::request::{Intent, Request};

@@ -1,9 +1,8 @@
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // the file is what is tested
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout)] // the file is what is tested
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
-use crate::store::high_water::Mark;
 use crate::store::sample::{T0, change, domain, key, to_active};
 use crate::time::Span;
 
@@ -249,7 +248,7 @@ fn the_next_format_is_reached_after_a_backup_or_not_at_all() {
     assert!(newer.contains("it is of format 2, but this dkimctl knows up to 1"), "{newer}");
 
     // The way back: the copy that was made before.
-    fs::copy(dir.path().join("backup/dkimctl-format-1-0000000003.db"), dir.path().join(FILE)).unwrap();
+    fs::copy(dir.path().join("backup/dkimctl-format-1-6f1c3bd2-0000000003.db"), dir.path().join(FILE)).unwrap();
     let store = SqliteStore::open(dir.path(), &Options::read_write()).unwrap();
     assert!(store.verify().unwrap().is_whole());
 }
@@ -304,11 +303,11 @@ fn a_backup_is_a_state() {
     let to = home.path().join("backups");
     let reader = SqliteStore::open(&home.path().join("state"), &Options::read_only()).unwrap();
     let made = reader.backup(&to).unwrap();
-    assert_eq!(made.path.file_name().unwrap(), "dkimctl-0000000001.db");
+    assert_eq!(made.path.file_name().unwrap(), "dkimctl-6f1c3bd2-0000000001.db");
     assert_eq!(made.serial, 1);
     assert_eq!(fs::metadata(&made.path).unwrap().permissions().mode() & 0o777, 0o600);
-    let sidecar = fs::read_to_string(to.join("dkimctl-0000000001.db.sha256")).unwrap();
-    assert_eq!(sidecar, format!("{}  dkimctl-0000000001.db\n", made.sha256));
+    let sidecar = fs::read_to_string(to.join("dkimctl-6f1c3bd2-0000000001.db.sha256")).unwrap();
+    assert_eq!(sidecar, format!("{}  dkimctl-6f1c3bd2-0000000001.db\n", made.sha256));
     let hash = Sha256::digest(fs::read(&made.path).unwrap());
     assert_eq!(made.sha256, chain::hex(&hash));
     assert_eq!(reader.backup(&to).unwrap(), made, "twice is once");

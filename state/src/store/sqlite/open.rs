@@ -38,10 +38,8 @@ pub(super) fn accept_older(dir: &Path, options: &Options) -> Result<Identity, St
     let options = Options { access: Access::ReadWrite, ..options.clone() };
     let mut store = connect_to(dir, &options)?;
     bring_up(&mut store, options.access, schema::STEPS)?;
-    let found = store.identity()?;
     let known = store.high_water.as_ref().map(HighWater::read).unwrap_or_default();
-    store.set_identity(found.epoch.max(known.epoch) + 1, found.serial.max(known.serial) + 1)?;
-    store.identity()
+    store.rise_above(known)
 }
 
 /// The file as it is, whatever its format and its age.
