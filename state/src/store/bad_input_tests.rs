@@ -37,7 +37,10 @@ fn complaint(dir: &Path) -> StoreError {
 fn what_is_not_a_state_is_named() {
     let foreign = |path: &Path| {
         fs::remove_file(path).unwrap();
-        rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+        rusqlite::Connection::open(path)
+            .unwrap()
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE cats (name TEXT)")
+            .unwrap();
     };
     let newer = |path: &Path| {
         rusqlite::Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();

@@ -46,6 +46,10 @@ pub(super) fn accept_older(dir: &Path, options: &Options) -> Result<Identity, St
 fn connect_to(dir: &Path, options: &Options) -> Result<SqliteStore, StoreError> {
     let path = dir.join(FILE);
     match fs::metadata(&path) {
+        // SQLite would take it for a new one.
+        Ok(found) if found.is_file() && found.len() == 0 => {
+            return Err(not_a_state(&path, format!("it is empty (0 bytes), so every fact is lost; {RESTORE}")));
+        }
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(not_a_state(&path, "it is not a file; move it away")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -59,7 +63,6 @@ fn connect_to(dir: &Path, options: &Options) -> Result<SqliteStore, StoreError> 
     place::private(dir)?;
     place::private(&path)?;
     let (dir, path) = resolved(dir)?;
-    look_at(&path)?;
     let db = connect(&path, options.access)?;
     let mut store = SqliteStore { db, path, dir, epoch: 0, high_water: None, broken: None };
     let format = schema::format(&store.db).map_err(|e| fault(&store.path, e))?;
@@ -131,6 +134,7 @@ fn fill(path: &Path, lineage: uuid::Uuid) -> rusqlite::Result<()> {
     db.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
     db.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
     settle(&db, Access::ReadWrite)?;
+    one_file(&db)?;
     schema::migrate(&mut db, schema::STEPS)?;
     let head = [0u8; 32];
     let meta = "INSERT INTO meta (id, lineage, serial, epoch, events, head) VALUES (1, ?1, 0, 1, 0, ?2)";
@@ -147,7 +151,10 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
         }
         asked => asked,
     }
-    .map_err(|e| fault(path, e))?;
+    .map_err(|e| match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => not_a_database(path),
+        _ => fault(path, e),
+    })?;
     if owner != schema::APPLICATION_ID {
         let problem = format!("it is the database of another program (application_id {owner}); it was not touched");
         return Err(not_a_state(path, problem));
@@ -157,6 +164,9 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
     if found < bytes {
         let problem = format!("it was cut off ({found} of {bytes} bytes), so facts are lost; {RESTORE}");
         return Err(not_a_state(path, problem));
+    }
+    if access == Access::ReadWrite {
+        one_file(&db).map_err(|e| fault(path, e))?;
     }
     Ok(db)
 }
@@ -178,12 +188,14 @@ fn flags(access: Access) -> OpenFlags {
     access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW
 }
 
+/// A rollback journal: one file at rest, that a copy is a copy of; no shared memory, no WAL-reset bug. It is written
+/// into the file if it was otherwise, so only into one of ours.
+fn one_file(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
+}
+
 fn settle(db: &Connection, access: Access) -> rusqlite::Result<()> {
     db.busy_timeout(if access == Access::ReadOnly { READER_PATIENCE } else { WRITER_PATIENCE })?;
-    // One file at rest, that a copy is a copy of; and no shared memory, no WAL-reset bug.
-    if access == Access::ReadWrite {
-        db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-    }
     // EXTRA also flushes the directory after the journal is gone: a commit that was reported stays.
     db.pragma_update(None, "synchronous", "EXTRA")?;
     db.pragma_update(None, "foreign_keys", true)?;
@@ -194,20 +206,18 @@ fn settle(db: &Connection, access: Access) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -16 * 1024) // KiB
 }
 
-/// What a person may have put there by mistake is named before SQLite calls it `malformed`, or fills an empty file.
-fn look_at(path: &Path) -> Result<(), StoreError> {
+/// What somebody put there by mistake, by its first words. The file is opened here only when it is no database: to
+/// close a database's file behind SQLite's back drops all locks that this process has on it (fcntl(2)).
+fn not_a_database(path: &Path) -> StoreError {
     let mut start = Vec::new();
-    let file = fs::File::open(path).map_err(|e| place::io(path, &e))?;
-    file.take(16).read_to_end(&mut start).map_err(|e| place::io(path, &e))?;
-    if start.is_empty() {
-        return Err(not_a_state(path, format!("it is empty (0 bytes), so every fact is lost; {RESTORE}")));
+    if let Err(e) = fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)) {
+        return place::io(path, &e);
     }
-    if start != b"SQLite format 3\0" {
-        let seen = String::from_utf8_lossy(&start).escape_debug().to_string();
-        let problem = format!("it is not a database (it begins with \"{seen}\"); move it away, or {RESTORE}");
-        return Err(not_a_state(path, problem));
+    if start == b"SQLite format 3\0" {
+        return not_a_state(path, format!("it is damaged from its first page on, so facts are lost; {RESTORE}"));
     }
-    Ok(())
+    let seen = String::from_utf8_lossy(&start).escape_debug().to_string();
+    not_a_state(path, format!("it is not a database (it begins with \"{seen}\"); move it away, or {RESTORE}"))
 }
 
 /// The directory without symbolic links: SQLite is told to follow none.
