@@ -116,7 +116,7 @@ impl Driver {
             None => now + 86_400,
         };
         // Who waits for the world is looked at less and less often.
-        let pause = (1_i64 << self.idle.min(16)).min(LONGEST_PAUSE);
+        let pause = if self.idle == 0 { 1 } else { (150_i64 << self.idle.min(16)).min(LONGEST_PAUSE) };
         due.max(now + pause) + late
     }
 

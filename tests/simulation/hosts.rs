@@ -239,7 +239,9 @@ impl Sim {
         let holds = orders.table.is_none_or(|key| host.holds.contains(&key));
         let careful = self.schedule.insists;
         let lies = self.seeded == Seeded::TurnBackUnproven && orders.back.is_some();
-        if host.table == orders.table || (careful && !holds) || lies {
+        // No key in the ledger is no order to stop signing: only a turn back to nothing is.
+        let silent = orders.table.is_none() && orders.back.is_none();
+        if host.table == orders.table || silent || (careful && !holds) || lies {
             return false;
         }
         if let (Some(old), Some(_), Some(span)) = (host.table, orders.table, host.plan.straggler.take()) {

@@ -21,7 +21,7 @@ mod store;
 mod tally;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use drive::{End, live};
 use schedule::{Profile, Schedule};
@@ -29,6 +29,7 @@ use seeded::Seeded;
 use tally::{Edge, Group, Tally};
 
 const SCHEDULES: u64 = 100_000;
+const ENOUGH: usize = 12;
 
 #[test]
 fn no_message_ever_fails_and_every_rotation_ends() {
@@ -40,9 +41,10 @@ fn no_message_ever_fails_and_every_rotation_ends() {
     let (tally, failed) = all(schedules);
     let seconds = started.elapsed().as_secs_f64();
     say(&format!("{}{:.0} schedules a second", tally.table(), tally.schedules as f64 / seconds));
-    if let Some((seed, end)) = failed {
-        panic!("{end}\nreplay it: DKIMCTL_SIM_SEED={seed} cargo test --test simulation -- --nocapture no_message");
+    for (seed, end) in &failed {
+        say(&format!("{end}\nreplay it: DKIMCTL_SIM_SEED={seed} cargo test --test simulation no_message -- --nocapture"));
     }
+    assert!(failed.is_empty(), "{} schedules failed", failed.len());
     if schedules >= SCHEDULES {
         nothing_was_missed(&tally);
     }
@@ -67,31 +69,26 @@ fn every_seeded_fault_is_found() {
     assert!(survivors.is_empty(), "no message failed and no rotation hung {survivors:?}");
 }
 
-/// Lives them all, on every core; the first failure ends it.
-fn all(schedules: u64) -> (Tally, Option<(u64, End)>) {
+/// Lives them all, on every core, until so many have failed that more would tell nothing.
+fn all(schedules: u64) -> (Tally, Vec<(u64, End)>) {
     let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    let total = Mutex::new((Tally::default(), None::<(u64, End)>));
+    let total = Mutex::new((Tally::default(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get()) {
             scope.spawn(|| {
                 let mut tally = Tally::default();
-                let mut failed = None;
-                while !stop.load(Ordering::Relaxed) && failed.is_none() {
+                loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= schedules {
+                    if seed >= schedules || total.lock().unwrap().1.len() >= ENOUGH {
                         break;
                     }
                     let life = live(Schedule::new(seed), Seeded::Nothing, false);
                     tally.add(&life.tally);
                     if life.end != End::Well {
-                        stop.store(true, Ordering::Relaxed);
-                        failed = Some((seed, life.end));
+                        total.lock().unwrap().1.push((seed, life.end));
                     }
                 }
-                let mut total = total.lock().unwrap();
-                total.0.add(&tally);
-                total.1 = total.1.take().or(failed);
+                total.lock().unwrap().0.add(&tally);
             });
         }
     });
