@@ -18,7 +18,7 @@ use super::check::Rule;
 use super::fact::Fact;
 use super::ledger::*;
 use super::request::{Hold, Intent, Request};
-use super::seen::{Seen, Verdict, View, Witness, keys_in};
+use super::seen::{Seen, Verdict, View, keys_in};
 use super::settings::Settings;
 use super::step::Step;
 use super::wait::{SlotTaken, Wait};
@@ -213,7 +213,7 @@ impl Due {
             self.waits.push(Wait::Caches { selector: selector(), until });
         }
         let delivered = now.holds(Rule::HoldBeforeUse, lacking.is_empty());
-        if waited && delivered && now.holds(Rule::FreshLook, clean) && self.clocks_agree(now) {
+        if waited && delivered && now.holds(Rule::FreshLook, clean) {
             self.steps.push(Step::Record(Fact::Committed { key: key.fingerprint }));
         }
     }
@@ -274,7 +274,7 @@ impl Due {
 
         let grace = *stopped + policy.rollback_grace;
         if now.holds(Rule::Grace, now.at >= grace) {
-            if !key.destroyed(now.settings) && self.clocks_agree(now) {
+            if !key.destroyed(now.settings) {
                 self.destroy(now, key);
             }
         } else {
@@ -294,7 +294,7 @@ impl Due {
                 Some(u) => Wait::StillUsed { selector: selector(), by: u.by.clone(), at: u.at, until },
                 None => Wait::Window { selector: selector(), until },
             });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Withdrawing { key: key.fingerprint }));
         }
     }
@@ -329,7 +329,7 @@ impl Due {
             *gone + now.ledger.maxima(&key.selector).longest(&now.settings.policy) + now.settings.policy.propagation;
         if !now.holds(Rule::FreeSlot, now.at >= until) {
             self.waits.push(Wait::OldCaches { selector: key.selector.clone(), until });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Hidden { key: fingerprint }));
         }
     }
@@ -366,7 +366,7 @@ impl Due {
         let until = *since + now.settings.policy.revoked_retention;
         if now.at < until {
             self.waits.push(Wait::Gravestone { selector: key.selector.clone(), until });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Withdrawing { key: key.fingerprint }));
         }
     }
@@ -483,20 +483,6 @@ impl Due {
             }
             Some(Verdict::Conflict { server, texts }) => self.waits.push(Wait::Foreign { name, at: server, texts }),
             Some(Verdict::Match | Verdict::Unknown { .. }) | None => {}
-        }
-    }
-
-    /// Signing, destroying and removing need two clocks that do not contradict each other.
-    fn clocks_agree(&mut self, now: Now<'_>) -> bool {
-        match now.seen.clock {
-            Witness::Disagrees(other) if !now.holds(Rule::TwoClocks, false) => {
-                let wait = Wait::ClockDisagrees { other, now: now.at };
-                if !self.waits.contains(&wait) {
-                    self.waits.push(wait);
-                }
-                false
-            }
-            _ => true,
         }
     }
 }

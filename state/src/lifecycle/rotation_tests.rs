@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::lifecycle::plan::{Plan, names_to_see, plan};
 use crate::lifecycle::policy::Policy;
-use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep};
+use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep, Witness};
 use crate::lifecycle::settings::{SlotPattern, Slots};
 use crate::name::Fqdn;
 use crate::record::dkim::PublicKey;
@@ -317,6 +317,20 @@ fn clocks_that_disagree_stop_the_switch() {
     assert_eq!(page.advance(), ["wait ClockDisagrees"]);
     page.clock = Witness::Agrees;
     assert_eq!(page.advance()[0], "Committed");
+}
+
+#[test]
+fn a_clock_that_another_contradicts_dates_nothing() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    // The wait would begin in the past, or every later run would stand before the newest fact.
+    page.at = page.at + Span::days(40);
+    page.clock = Witness::Disagrees(START);
+    assert_eq!(page.advance(), ["wait ClockDisagrees"]);
+    page.at = page.at - Span::days(40) + MINUTE;
+    page.clock = Witness::Agrees;
+    assert_eq!(page.advance()[0], "SeenEverywhere");
 }
 
 #[test]
