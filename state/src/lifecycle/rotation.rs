@@ -199,7 +199,11 @@ impl Due {
     fn make_ready(&mut self, now: Now<'_>, line: &Line, propagated: &Propagated) {
         let key = &propagated.key;
         let selector = || key.selector.clone();
-        let Some(clean) = self.sweep(now, key, true) else {
+        let looks = match now.holds(Rule::FreshLook, false) {
+            true => Some(true),
+            false => self.sweep(now, key, true),
+        };
+        let Some(clean) = looks else {
             return;
         };
         let lacking: Vec<_> = now.settings.hosts.iter().filter(|h| !key.delivered.contains_key(*h)).cloned().collect();
@@ -213,7 +217,7 @@ impl Due {
             self.waits.push(Wait::Caches { selector: selector(), until });
         }
         let delivered = now.holds(Rule::HoldBeforeUse, lacking.is_empty());
-        if waited && delivered && now.holds(Rule::FreshLook, clean) {
+        if waited && delivered && clean {
             self.steps.push(Step::Record(Fact::Committed { key: key.fingerprint }));
         }
     }
@@ -438,6 +442,15 @@ impl Due {
             self.steps.push(Step::Record(Fact::Carried { selector, maxima }));
             return None;
         }
+        if let Some(provider) = now.altered_at(key) {
+            // What a provider holds is what its servers will serve, however clean they still look.
+            if was_clean {
+                let (key, server) = (key.fingerprint, provider.to_string());
+                self.steps.push(Step::Record(Fact::Missed { key, server }));
+                return None;
+            }
+            return Some(false);
+        }
         let verdict = sweep.verdict(&key.record());
         if let (Verdict::Missing { .. } | Verdict::Conflict { .. }, true) = (&verdict, was_clean)
             && !now.holds(Rule::EveryServer, false)
@@ -535,6 +548,16 @@ impl Now<'_> {
             }
         }
         None
+    }
+
+    /// A provider that was seen to hold anything but exactly this key's record.
+    fn altered_at(&self, key: &Key) -> Option<&Label> {
+        let name = key.record_name(&self.ledger.domain);
+        let altered = |provider: &&Label| match self.seen.view(&name, provider) {
+            None | Some(View::Unknown(_)) => false,
+            Some(view) => view.texts() != std::slice::from_ref(&key.record()),
+        };
+        self.settings.providers.iter().find(altered)
     }
 
     fn publication(&self, key: &Key, provider: &Label, seen: &View) -> Step {

@@ -22,6 +22,8 @@ struct Page {
     zone: BTreeMap<Fqdn, Vec<TxtText>>,
     /// What the second server has, when it lags.
     stale: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
+    /// What the provider has, when both servers lag.
+    coming: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
     host_refuses: Option<&'static str>,
     clock: Witness,
     made: u8,
@@ -46,6 +48,7 @@ impl Page {
             at: START,
             zone: BTreeMap::new(),
             stale: None,
+            coming: None,
             host_refuses: None,
             clock: Witness::Unknown,
             made: 0,
@@ -64,7 +67,7 @@ impl Page {
                 Some(texts) if !texts.is_empty() => Answer::Txt { ttl: 3600, texts: texts.clone() },
                 _ => Answer::Absent,
             };
-            let view = match served(&self.zone) {
+            let view = match served(self.coming.as_ref().unwrap_or(&self.zone)) {
                 Answer::Txt { ttl, texts } => View::Txt { ttl, texts },
                 _ => View::Absent,
             };
@@ -220,6 +223,19 @@ fn a_lagging_server_starts_the_wait_anew() {
     page.at = page.at + MINUTE;
     page.stale = Some(BTreeMap::new());
     assert_eq!(page.advance()[..1], ["Missed"]);
+}
+
+#[test]
+fn a_record_that_its_provider_lost_counts_as_lost_before_the_servers_know() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(2);
+    page.coming = Some(BTreeMap::new());
+    assert_eq!(page.advance()[..2], ["Missed", "Publish"]);
+    assert_eq!(page.phases(), "s2 published, s1 active");
 }
 
 #[test]
