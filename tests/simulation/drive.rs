@@ -85,7 +85,9 @@ impl Driver {
                 self.everybody_behaves();
             }
             if run >= sim.schedule.trouble + PATIENCE {
-                let waits = self.last.map(|run| (run.waits, run.failures.into_iter().map(|(_, f)| f.to_string()).collect::<Vec<_>>()));
+                let waits = self
+                    .last
+                    .map(|run| (run.waits, run.failures.into_iter().map(|(_, f)| f.to_string()).collect::<Vec<_>>()));
                 return (!sim.schedule.insists).then(|| format!("after {run} runs: {waits:?}"));
             }
             let cron = self.next_cron();
@@ -165,9 +167,8 @@ impl Driver {
         if sim.calm.get() && ledger.hold.is_some() {
             sim.record(Fact::Released);
         }
-        let says = |wanted: fn(&Wait) -> bool| {
-            self.last.iter().flat_map(|run| run.waits.values().flatten()).any(wanted)
-        };
+        let says =
+            |wanted: fn(&Wait) -> bool| self.last.iter().flat_map(|run| run.waits.values().flatten()).any(wanted);
         let rollback = line.request.as_ref().is_some_and(|r| r.intent == Intent::Rollback);
         if rollback && says(|wait| matches!(wait, Wait::NoWayBack)) {
             let promised = line.outgoing.iter().rev().find_map(|outgoing| match outgoing {
@@ -312,7 +313,9 @@ impl Sim {
         let Ok(mut loaded) = store.load(&self.settings.domain) else { return };
         let before = loaded.ledger.clone();
         let at = self.machine();
-        if loaded.ledger.record(fact, at).is_err() || loaded.ledger.lines == before.lines && loaded.ledger.hold == before.hold {
+        if loaded.ledger.record(fact, at).is_err()
+            || loaded.ledger.lines == before.lines && loaded.ledger.hold == before.hold
+        {
             return;
         }
         let events = vec![Logged { at, actor: "operator".to_owned(), fact: fact.clone() }];

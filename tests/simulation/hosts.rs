@@ -204,7 +204,11 @@ impl Sim {
 
     /// `host apply`: deliver, table, probe, wipe. What it proves.
     fn obey(self: &Rc<Self>, index: usize, orders: &Orders, at: i64, local: bool) -> Vec<Fact> {
-        let edge = |edge| if local { self.edge(edge) };
+        let edge = |edge| {
+            if local {
+                self.edge(edge)
+            }
+        };
         let mut proved = Vec::new();
         for key in &orders.hold {
             if self.hosts.borrow_mut()[index].store(key, self) {

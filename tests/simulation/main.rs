@@ -42,7 +42,9 @@ fn no_message_ever_fails_and_every_rotation_ends() {
     let seconds = started.elapsed().as_secs_f64();
     say(&format!("{}{:.0} schedules a second", tally.table(), tally.schedules as f64 / seconds));
     for (seed, end) in &failed {
-        say(&format!("{end}\nreplay it: DKIMCTL_SIM_SEED={seed} cargo test --test simulation no_message -- --nocapture"));
+        say(&format!(
+            "{end}\nreplay it: DKIMCTL_SIM_SEED={seed} cargo test --test simulation no_message -- --nocapture"
+        ));
     }
     assert!(failed.is_empty(), "{} schedules failed", failed.len());
     if schedules >= SCHEDULES {
@@ -113,7 +115,9 @@ fn nothing_was_missed(tally: &Tally) {
     for edge in Edge::ALL {
         assert!(tally.count(Group::KilledAt, edge.name()) > 0, "nothing was killed {}", edge.name());
     }
-    for phase in ["sealed", "published", "propagated", "switching", "active", "retiring", "withdrawn", "gone", "revoked"] {
+    for phase in
+        ["sealed", "published", "propagated", "switching", "active", "retiring", "withdrawn", "gone", "revoked"]
+    {
         assert!(tally.count(Group::Phase, phase) > 0, "no key was {phase}");
         assert!(tally.count(Group::KilledIn, phase) > 0, "nothing was killed while a key was {phase}");
     }

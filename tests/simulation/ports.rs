@@ -10,9 +10,7 @@ use dkimctl::keygen::PrivateKey;
 use dkimctl::observe::Sweeper;
 use dkimctl::vault::{NewKey, SealedKey, Vault, VaultError};
 use dkimctl_providers::memory::{Memory, Served};
-use dkimctl_providers::{
-    AtName, Caps, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Zone,
-};
+use dkimctl_providers::{AtName, Caps, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Zone};
 use dkimctl_state::lifecycle::seen::{Answer, ServerAnswer, Sweep};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::dkim::{Algorithm, Fingerprint, PublicKey};
@@ -102,9 +100,7 @@ impl Sim {
                     self.tally.borrow_mut().hit(Group::Misfortune, "a server was silent");
                     Answer::Unknown("timeout".to_owned())
                 }
-                _ if self.seeded == Seeded::ProviderForServers => {
-                    answer_of(self.providers[address.provider].at(name))
-                }
+                _ if self.seeded == Seeded::ProviderForServers => answer_of(self.providers[address.provider].at(name)),
                 Served::Answer { at, .. } => answer_of(at),
                 Served::Silent => Answer::Unknown("timeout".to_owned()),
             };

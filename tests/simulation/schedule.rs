@@ -130,7 +130,6 @@ impl Profile {
             Profile::Everything => "everything at once",
         }
     }
-
 }
 
 /// Something that happens between two runs.
@@ -343,8 +342,7 @@ impl Schedule {
                 }
             }
             Profile::Edits => {
-                let edits =
-                    [Event::DeleteComing, Event::AddBeside, Event::ChangeTtl, Event::Reanimate, Event::Squat];
+                let edits = [Event::DeleteComing, Event::AddBeside, Event::ChangeTtl, Event::Reanimate, Event::Squat];
                 for _ in 0..dice.between(2, 5) {
                     self.events.push((dice.below(self.trouble), dice.of(&edits)));
                 }

@@ -22,7 +22,7 @@ use super::seen::{Seen, Verdict, View, keys_in};
 use super::settings::Settings;
 use super::step::Step;
 use super::wait::{SlotTaken, Wait};
-use crate::name::{Label, Selector};
+use crate::name::{Fqdn, Label, Selector};
 use crate::record::dkim::Algorithm;
 use crate::time::{Span, Time};
 
@@ -125,8 +125,15 @@ impl Due {
             None if line.active.is_none() => return self.waits.push(Wait::NeverAsked),
             None => return,
         };
+        let candidates = now.settings.candidates(algorithm, emergency, now.at);
+        // Whoever has a selector's name now leaves his answers in caches when he goes.
+        for selector in candidates.iter().filter(|selector| now.stands(selector)) {
+            if let Some(maxima) = now.grown_maxima(selector) {
+                self.steps.push(Step::Record(Fact::Carried { selector: selector.clone(), maxima }));
+            }
+        }
         let mut taken = Vec::new();
-        for selector in now.settings.candidates(algorithm, emergency, now.at) {
+        for selector in candidates {
             match now.occupant(&selector) {
                 None => {
                     return self.steps.push(Step::Generate { algorithm, selector });
@@ -329,8 +336,7 @@ impl Due {
         let Some(gone) = gone else {
             return self.steps.push(Step::Record(Fact::Unserved { key: fingerprint }));
         };
-        let until =
-            *gone + now.ledger.maxima(&key.selector).longest(&now.settings.policy) + now.settings.policy.propagation;
+        let until = now.hidden_at(withdrawn).unwrap_or(*gone);
         if !now.holds(Rule::FreeSlot, now.at >= until) {
             self.waits.push(Wait::OldCaches { selector: key.selector.clone(), until });
         } else {
@@ -512,6 +518,13 @@ impl Now<'_> {
         self.ledger.maxima(selector).longest(policy) + safety
     }
 
+    /// When no cache can have a removed record any more; `None` while a server has it.
+    fn hidden_at(&self, withdrawn: &Withdrawn) -> Option<Time> {
+        let policy = &self.settings.policy;
+        let caches = self.ledger.maxima(&withdrawn.key.selector).longest(policy);
+        Some(withdrawn.gone? + caches + policy.propagation)
+    }
+
     /// Who has a selector now, and until when; `None` when it is free in the ledger and in the DNS.
     fn occupant(&self, selector: &Selector) -> Option<(String, Option<Time>)> {
         if !selector.fits(&self.ledger.domain) {
@@ -525,6 +538,7 @@ impl Now<'_> {
             let until = self.ledger.lines.values().flat_map(|line| &line.outgoing).find_map(|o| match o {
                 Outgoing::Retiring(r) if r.key.selector == *selector => Some(r.stopped + policy.window),
                 Outgoing::Revoked(r) if r.key.selector == *selector => Some(r.since + policy.revoked_retention),
+                Outgoing::Withdrawn(w) if w.key.selector == *selector => self.hidden_at(w),
                 _ => None,
             });
             return Some((format!("a key that is {phase}"), until));
@@ -572,7 +586,7 @@ impl Now<'_> {
     }
 
     /// Why nothing can be written to a name now.
-    fn not_usable(&self, name: &crate::name::Fqdn, provider: &Label, view: Option<&View>) -> Wait {
+    fn not_usable(&self, name: &Fqdn, provider: &Label, view: Option<&View>) -> Wait {
         let name = name.clone();
         match view {
             Some(View::Cname { target }) => Wait::Alias { name, target: target.clone() },
@@ -583,12 +597,28 @@ impl Now<'_> {
         }
     }
 
+    /// Whether anybody was seen to have something at a selector's name.
+    fn stands(&self, selector: &Selector) -> bool {
+        let name = selector.record_name(&self.ledger.domain);
+        self.ttl_at_providers(&name) > 0 || self.seen.sweep(&name).is_some_and(|sweep| sweep.ttl() > 0)
+    }
+
+    /// The largest TTL that any provider shows on a name's TXT records, in seconds.
+    fn ttl_at_providers(&self, name: &Fqdn) -> u32 {
+        let ttl = |provider| match self.seen.view(name, provider) {
+            Some(View::Txt { ttl, .. }) => *ttl,
+            _ => 0,
+        };
+        self.settings.providers.iter().map(ttl).max().unwrap_or(0)
+    }
+
     /// The maxima of a selector, if the last sweep showed larger ones than were known.
     fn grown_maxima(&self, selector: &Selector) -> Option<Maxima> {
-        let sweep = self.seen.sweep(&selector.record_name(&self.ledger.domain))?;
+        let name = selector.record_name(&self.ledger.domain);
+        let sweep = self.seen.sweep(&name)?;
         let known = self.ledger.maxima(selector);
         let maxima = Maxima {
-            ttl: known.ttl.max(sweep.ttl()),
+            ttl: known.ttl.max(sweep.ttl()).max(self.ttl_at_providers(&name)),
             negative: known.negative.max(sweep.negative_ttl),
             cname: known.cname.max(sweep.cname.as_ref().map_or(0, |(_, ttl)| *ttl)),
         };

@@ -7,7 +7,6 @@ use crate::lifecycle::plan::{Plan, names_to_see, plan};
 use crate::lifecycle::policy::Policy;
 use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep, Witness};
 use crate::lifecycle::settings::{SlotPattern, Slots};
-use crate::name::Fqdn;
 use crate::record::dkim::PublicKey;
 use crate::record::txt::TxtText;
 
@@ -26,6 +25,7 @@ struct Page {
     coming: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
     host_refuses: Option<&'static str>,
     clock: Witness,
+    ttl: u32,
     made: u8,
 }
 
@@ -51,6 +51,7 @@ impl Page {
             coming: None,
             host_refuses: None,
             clock: Witness::Unknown,
+            ttl: 3600,
             made: 0,
         }
     }
@@ -64,7 +65,7 @@ impl Page {
         let mut seen = Seen { clock: self.clock, ..Seen::default() };
         for name in names_to_see(&self.settings, &self.ledger, self.at) {
             let served = |zone: &BTreeMap<Fqdn, Vec<TxtText>>| match zone.get(&name) {
-                Some(texts) if !texts.is_empty() => Answer::Txt { ttl: 3600, texts: texts.clone() },
+                Some(texts) if !texts.is_empty() => Answer::Txt { ttl: self.ttl, texts: texts.clone() },
                 _ => Answer::Absent,
             };
             let view = match served(self.coming.as_ref().unwrap_or(&self.zone)) {
@@ -362,5 +363,24 @@ fn a_foreign_value_is_not_touched() {
     let mut page = Page::with_s1();
     page.zone.insert("s2._domainkey.example.com".parse().unwrap(), vec!["v=DKIM1; p=QUJD".into()]);
     page.ask(Intent::Rotate);
-    assert_eq!(page.advance(), ["wait Slots"]);
+    assert_eq!(page.advance(), ["Carried", "wait Slots"]);
+}
+
+#[test]
+fn whoever_had_the_selector_before_is_waited_for_in_caches() {
+    let mut page = Page::with_s1();
+    let name: Fqdn = "s2._domainkey.example.com".parse().unwrap();
+    page.ttl = 86_400;
+    page.zone.insert(name.clone(), vec!["v=DKIM1; p=QUJD".into()]);
+    page.ask(Intent::Rotate);
+    assert_eq!(page.advance(), ["Carried", "Carried", "wait Slots"]);
+    page.ttl = 3600;
+    page.zone.remove(&name);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(24);
+    assert_eq!(page.advance(), ["wait Caches"]);
+    page.at = page.at + Span::hours(1);
+    assert_eq!(page.advance()[0], "Committed");
 }
