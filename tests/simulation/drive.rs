@@ -7,10 +7,10 @@ use std::rc::Rc;
 use dkimctl::advance::{Run, advance};
 use dkimctl::world::World;
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::Outgoing;
+use dkimctl_state::lifecycle::ledger::{Outgoing, Phase};
 use dkimctl_state::lifecycle::request::{Hold, Intent, Request};
 use dkimctl_state::lifecycle::wait::Wait;
-use dkimctl_state::record::dkim::Algorithm;
+use dkimctl_state::record::dkim::{Algorithm, Fingerprint};
 use dkimctl_state::store::{Change, Event as Logged, Store, StoreError};
 
 use crate::hosts::Courier;
@@ -48,7 +48,9 @@ pub fn live(schedule: Schedule, seeded: Seeded, transcript: bool) -> Life {
     let profile = schedule.profile;
     let sim = Sim::new(schedule, seeded, transcript);
     let began = sim.truth();
-    let hang = Driver { sim: Rc::clone(&sim), people: People::default(), idle: 0, asked: 0, last: None }.live();
+    let hang =
+        Driver { sim: Rc::clone(&sim), people: People::default(), idle: 0, phases: Vec::new(), asked: 0, last: None }
+            .live();
     for index in 0..sim.settings.hosts.len() {
         sim.remote_host_works(index, sim.truth());
     }
@@ -67,8 +69,9 @@ pub fn live(schedule: Schedule, seeded: Seeded, transcript: bool) -> Life {
 struct Driver {
     sim: Rc<Sim>,
     people: People,
-    /// Runs in a row in which nothing happened.
+    /// Runs in a row in which no key came further.
     idle: u32,
+    phases: Vec<(Phase, Fingerprint)>,
     /// Rotations asked for after the first key.
     asked: u64,
     last: Option<Run>,
@@ -119,6 +122,10 @@ impl Driver {
         };
         // Who waits for the world is looked at less and less often.
         let pause = if self.idle == 0 { 1 } else { (150_i64 << self.idle.min(16)).min(LONGEST_PAUSE) };
+        if sim.skew.get() != 0 && !sim.schedule.witness {
+            // Nobody else tells the time, so somebody notices before the wrong clock has caught up with the facts.
+            return now + LONGEST_PAUSE;
+        }
         due.max(now + pause) + late
     }
 
@@ -129,10 +136,9 @@ impl Driver {
         sim.everybody_works();
         let began = sim.truth();
         let run = sim.process();
-        self.idle = match &run {
-            Some(run) if run.done.is_empty() => self.idle + 1,
-            _ => 0,
-        };
+        let phases: Vec<_> = sim.ledger().keys().map(|(phase, key)| (phase, key.fingerprint)).collect();
+        self.idle = if phases == self.phases && run.is_some() { self.idle + 1 } else { 0 };
+        self.phases = phases;
         if let Some(run) = run {
             if run.failures.is_empty() {
                 self.people.saw(began, &run);
