@@ -6,6 +6,7 @@
 pub mod advance;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;
