@@ -4,3 +4,4 @@ pub mod apply;
 pub mod evidence;
 pub mod journal;
 pub mod order;
+mod proof;
