@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
+use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 
 use super::journal::{Journal, JournalError, Refused};
 use super::order::{DomainOrder, DomainReport, HostOrder, KeyOrder, KeyStore, Report, SigningSeen, Verdict};
 use super::proof::{ask, hold_back, prove_back};
+use super::sentence;
 use crate::signers::probe::{self, Expected, KeyLookup, Settle};
 use crate::signers::{KeyName, LoadedKey, Rows, Signer, SignerError};
 
@@ -125,7 +126,7 @@ impl Run<'_> {
 
     /// Finds what the signer calls the keys that are to sign.
     fn want(&mut self, rows: &Rows) {
-        let names = names_by_key(rows);
+        let names = rows.names();
         for progress in &mut self.domains {
             let name = |fingerprint: &Fingerprint| {
                 let key = progress.key(*fingerprint)?;
@@ -495,29 +496,6 @@ fn doomed_names(
         doomed.extend(found.iter().map(|name| (*name).clone()));
     }
     Ok(doomed)
-}
-
-/// Every loaded key by what it is.
-fn names_by_key(rows: &Rows) -> HashMap<(&SigningDomain, &Selector, &Path), &KeyName> {
-    let mut names = HashMap::new();
-    for (name, loaded) in &rows.loaded {
-        if let (Some(domain), Some(selector), Some(path)) = (&loaded.domain, &loaded.selector, &loaded.path) {
-            names.entry((domain, selector, path.as_path())).or_insert(name);
-        }
-    }
-    names
-}
-
-/// An error and its causes, as one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
