@@ -14,6 +14,7 @@ pub mod observe;
 pub mod post;
 mod primes;
 pub mod receipts;
+pub mod report;
 pub mod sealing;
 pub mod secrets;
 pub mod signers;
