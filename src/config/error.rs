@@ -144,7 +144,7 @@ impl Mistake {
 }
 
 /// One file's text, to find lines and columns in.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     pub file: &'a Path,
     pub text: &'a str,
 }

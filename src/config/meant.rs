@@ -112,9 +112,9 @@ impl Secrets {
 }
 
 /// What most tables need to be understood.
-struct Reader<'a> {
-    source: &'a Source<'a>,
-    here: &'a Path,
+pub(crate) struct Reader<'a> {
+    pub source: &'a Source<'a>,
+    pub here: &'a Path,
 }
 
 impl Reader<'_> {
@@ -122,7 +122,7 @@ impl Reader<'_> {
         self.source.at(text.span(), error)
     }
 
-    fn path(&self, text: &Text) -> PathBuf {
+    pub fn path(&self, text: &Text) -> PathBuf {
         self.here.join(text.get_ref())
     }
 
@@ -169,7 +169,7 @@ impl Reader<'_> {
         })
     }
 
-    fn observe(&self, observe: &written::Observe) -> Result<Observe, ConfigError> {
+    pub fn observe(&self, observe: &written::Observe) -> Result<Observe, ConfigError> {
         let mut zones = BTreeMap::new();
         for (name, servers) in &observe.zones {
             let zone: Fqdn = name.get_ref().parse().map_err(|error| self.at_name(name, error))?;
@@ -232,11 +232,11 @@ pub(super) fn policy(source: &Source<'_>, base: Policy, written: &written::Polic
     Ok(policy)
 }
 
-pub(super) fn span(source: &Source<'_>, text: &Text) -> Result<Span, ConfigError> {
+pub(crate) fn span(source: &Source<'_>, text: &Text) -> Result<Span, ConfigError> {
     text.get_ref().parse().map_err(|error: dkimctl_state::time::TimeError| source.at(text.span(), error))
 }
 
-pub(super) fn no_kind(source: &Source<'_>, seen: &Text, what: &'static str, known: &[&str]) -> ConfigError {
+pub(crate) fn no_kind(source: &Source<'_>, seen: &Text, what: &'static str, known: &[&str]) -> ConfigError {
     let nearest = super::error::nearest(seen.get_ref(), known.iter().copied());
     let known = known.iter().map(|&word| word.to_owned()).collect();
     source.at(seen.span(), Mistake::NoKind { what, seen: seen.get_ref().clone(), nearest, known })

@@ -8,7 +8,7 @@ pub mod error;
 pub mod find;
 pub mod meant;
 pub mod providers;
-mod written;
+pub(crate) mod written;
 
 pub use domains::Domains;
 pub use error::{ConfigError, Mistake};

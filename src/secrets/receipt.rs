@@ -23,6 +23,9 @@ pub struct Receipt {
     pub sequence: u64,
     /// When all of it was seen, by the host's clock.
     pub time: Time,
+    /// When the oldest mail in the host's queue came in; it carries the signature of that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_queued: Option<Time>,
     pub domains: Vec<DomainReceipt>,
 }
 

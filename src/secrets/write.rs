@@ -77,6 +77,8 @@ pub enum WriteError {
         "DNS does not serve this key ({0}), so a signature by it would not verify; run `dkimctl verify` on the secure host"
     )]
     Dns(String),
+    #[error("the domain's directory cannot be used: {0}")]
+    Directory(String),
     #[error("the key {} is to be held by the same order, so it is not destroyed; write the outbox anew on the secure host", .0.short())]
     StillNeeded(Fingerprint),
 }
@@ -140,12 +142,10 @@ fn write_domain(
         Ok(written)
     };
     write_all().unwrap_or_else(|e| {
-        let mut error = Some(e);
-        let each = |key| {
-            let e = error.take().unwrap_or_else(|| FileError::Missing { path: dir.path().join(order.domain.as_str()) });
-            result(key, Outcome::Refused(e.into()))
-        };
-        order.keys.iter().map(each).collect()
+        let why = e.to_string();
+        let mut first = Some(WriteError::File(e));
+        let mut error = || first.take().unwrap_or_else(|| WriteError::Directory(why.clone()));
+        order.keys.iter().map(|key| result(key, Outcome::Refused(error()))).collect()
     })
 }
 
@@ -199,7 +199,9 @@ fn destroy_key(
     for name in dir.names()?.into_iter().filter(|name| name.ends_with(&suffix)) {
         let path = dir.path().join(&name);
         let Some(bytes) = dir.read(&name)? else { continue };
-        if !PrivateKey::from_pem(&*bytes).is_ok_and(|key| key.fingerprint() == *fingerprint) {
+        // All zeros: a crash between overwriting and unlinking.
+        let half_done = bytes.iter().all(|&byte| byte == 0);
+        if !half_done && !PrivateKey::from_pem(&*bytes).is_ok_and(|key| key.fingerprint() == *fingerprint) {
             return Err(WriteError::OtherContent { path, wanted: *fingerprint });
         }
         dir.shred(&name)?;

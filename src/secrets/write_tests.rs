@@ -157,6 +157,9 @@ fn only_keys_of_the_destroy_list_are_destroyed() {
     assert!(path(&hosts, 0).exists());
     let again = destroy(&hosts.target().dir, &hosts.orders.domains[0]);
     assert!(again[0].outcome.is_ok() && again[0].paths.is_empty(), "twice is once");
+    std::fs::write(&file, [0; 119]).unwrap();
+    assert!(destroy(&hosts.target().dir, &hosts.orders.domains[0])[0].outcome.is_ok());
+    assert!(!file.exists(), "what a crash left between overwriting and unlinking goes too");
     std::fs::write(&file, "theirs").unwrap();
     let foreign = destroy(&hosts.target().dir, &hosts.orders.domains[0]);
     assert!(matches!(foreign[0].outcome, Err(WriteError::OtherContent { .. })));

@@ -14,7 +14,12 @@ impl Knot {
     pub const PROGRAM: &'static str = "knotd";
 
     pub fn start(keys: &[TestKey], zones: &[TestZone]) -> Knot {
-        Knot(Running::start(Self::PROGRAM, |directory, port, ready| {
+        Self::start_at(None, keys, zones)
+    }
+
+    /// At a port chosen beforehand ([`super::free_port`]), for a primary that is to notify it.
+    pub fn start_at(port: Option<u16>, keys: &[TestKey], zones: &[TestZone]) -> Knot {
+        Knot(Running::start(Self::PROGRAM, port, |directory, port, ready| {
             let storage = directory.display();
             let mut conf = format!(
                 "server:\n  listen: 127.0.0.1@{port}\n  rundir: {storage}\n  pidfile: {storage}/pid\n\

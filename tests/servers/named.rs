@@ -14,7 +14,12 @@ impl Bind {
     pub const PROGRAM: &'static str = "named";
 
     pub fn start(keys: &[TestKey], zones: &[TestZone]) -> Bind {
-        Bind(Running::start(Self::PROGRAM, |directory, port, ready| {
+        Self::start_at(None, keys, zones)
+    }
+
+    /// At a port chosen beforehand ([`super::free_port`]), for a primary that is to notify it.
+    pub fn start_at(port: Option<u16>, keys: &[TestKey], zones: &[TestZone]) -> Bind {
+        Bind(Running::start(Self::PROGRAM, port, |directory, port, ready| {
             let mut conf = format!(
                 "options {{ directory {directory:?}; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
                  pid-file none; session-keyfile none; recursion no; dnssec-validation no; empty-zones-enable no;\n\

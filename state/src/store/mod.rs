@@ -28,6 +28,11 @@ use crate::name::SigningDomain;
 use crate::record::dkim::Fingerprint;
 use crate::time::Time;
 
+/// The version of SQLite that is built in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// A ledger as it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
