@@ -184,6 +184,9 @@ pub fn order_for(ledger: &Ledger, host: &Label, destroy: &[Fingerprint], serial:
     }
     gone.sort();
     gone.dedup();
+    let retiring = ledger.keys().filter(|(phase, _)| *phase == Phase::Retiring).map(|(_, key)| key);
+    let watch =
+        retiring.map(|key| WatchOrder { fingerprint: key.fingerprint, selector: key.selector.clone() }).collect();
     let sign =
         signing_keys(ledger).map(|key| SignOrder { algorithm: key.algorithm, fingerprint: key.fingerprint }).collect();
     DomainOrder { domain: ledger.domain.clone(), since: serial, keys, sign, destroy: gone, watch }

@@ -111,6 +111,18 @@ pub fn next_sequence(dir: &Path, after: u64) -> Result<u64, ReceiptError> {
     Ok(filed(dir)?.last().map_or(after, |(sequence, _)| after.max(*sequence)) + 1)
 }
 
+/// Removes the receipts with a sequence up to `last`.
+pub fn forget(dir: &Path, last: u64) -> Result<(), ReceiptError> {
+    let old: Vec<_> = filed(dir)?.into_iter().filter(|(sequence, _)| *sequence <= last).collect();
+    if !old.is_empty() {
+        let dir = Dir::open(dir)?;
+        for (_, name) in old {
+            dir.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads the receipts of one host with a sequence above `after`, oldest first. Each stands for itself: a bad one is an
 /// error in its place, and hides no other.
 pub fn read_new(
