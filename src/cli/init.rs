@@ -49,8 +49,8 @@ pub struct Args {
     /// The mail host that signs
     #[arg(long, value_name = "NAME", default_value = "mail")]
     pub signer: Label,
-    /// The directory of configuration and state
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    /// The directory of configuration and state [default: this one]
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
     pub dir: PathBuf,
     /// Ask nothing
     #[arg(long)]
@@ -68,7 +68,7 @@ pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
     // What is written must be what is read.
     let config = Config::parse(&file, &text)?;
     let here = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(here).map_err(|error| Error::new(format!("{}: {error}", here.display())))?;
+    make(here)?;
 
     Dir::open_own(&config.state, Access::mode(0o700))?;
     let lock = Lock::take(&config.state, &Holder::here("dkimctl init", shell.now()))?;
@@ -78,6 +78,13 @@ pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
         SqliteStore::create(&config.state, uuid::Uuid::new_v4(), &options(shell, Options::read_write()))?;
     }
     drop(lock);
+    for signer in config.signers.values() {
+        make(&signer.outbox)?;
+        make(&signer.receipts)?;
+    }
+    for file in config.providers.values().flat_map(|provider| provider.files()).filter_map(|(_, file)| file.parent()) {
+        make(file)?;
+    }
     let key = SigningKey::open_or_create(&config.secrets.manifest_key)?;
     write_new(&file, &text)?;
 
@@ -107,6 +114,10 @@ fn complete(shell: &Shell, args: &mut Args) -> Result<(), Error> {
     }
     args.provider = args.provider.take().or(provider).or(Some("zonefile".to_owned()));
     Ok(())
+}
+
+fn make(dir: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(dir).map_err(|error| Error::new(format!("{}: {error}", dir.display())))
 }
 
 fn write_new(file: &Path, text: &str) -> Result<(), Error> {

@@ -103,11 +103,7 @@ pub fn next_steps(args: &Args, config: &Config, key: &VerifyKey) -> String {
         let _ = writeln!(out, "\n{} needs no more rights than:\n  {}", host.name, host.least_rights);
     }
     for (zone, file) in config.providers.values().flat_map(|provider| provider.files()) {
-        let _ = writeln!(
-            out,
-            "\nPut this line into the zone file of {zone}, and create the directory:\n  $INCLUDE {}",
-            file.display()
-        );
+        let _ = writeln!(out, "\nPut this line into the zone file of {zone}:\n  $INCLUDE {}", file.display());
     }
     if args.recipients.is_empty() && args.recipients_files.is_empty() {
         let _ = writeln!(

@@ -41,6 +41,9 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
     pub who: Who,
+    /// What a person is to run, where a person has to act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     #[serde(skip)]
     urgency: Urgency,
 }
@@ -66,6 +69,7 @@ struct Next {
     at: Option<Time>,
     who: Who,
     urgency: Urgency,
+    command: Option<String>,
 }
 
 impl StatusReport {
@@ -96,6 +100,7 @@ impl StatusReport {
                     next: next.said,
                     at: next.at,
                     who: next.who,
+                    command: next.command,
                     urgency: next.urgency,
                 });
                 bars.push(Bar::of(line, phase, key, settings));
@@ -116,7 +121,7 @@ impl StatusReport {
         });
         let future = self.rows.iter().filter_map(|row| row.at).filter(|at| *at > self.now).min();
         (self.next, self.next_at) = match self.rows.first() {
-            Some(row) if row.urgency == Urgency::Person => (person(row), None),
+            Some(row) if row.command.is_some() => (row.command.clone(), None),
             Some(row) if row.urgency <= Urgency::Others => (Some("dkimctl advance".to_owned()), None),
             _ if !self.without_key.is_empty() => (Some(format!("dkimctl rotate {}", self.without_key[0])), None),
             Some(_) if future.is_some() => (Some("dkimctl advance".to_owned()), future),
@@ -125,14 +130,6 @@ impl StatusReport {
         };
         self
     }
-}
-
-fn person(row: &Row) -> Option<String> {
-    let domain = &row.domain;
-    Some(match row.phase {
-        Phase::Active => format!("dkimctl rotate {domain}"),
-        _ => format!("dkimctl plan {domain}"),
-    })
 }
 
 struct Teller<'a> {
@@ -146,8 +143,7 @@ impl Teller<'_> {
         if let Some(hold) = &self.ledger.hold
             && phase != Phase::Gone
         {
-            let said = format!("held: {}; dkimctl release {}", hold.reason, self.ledger.domain);
-            return Next { said, at: None, who: Who::Operator, urgency: Urgency::Person };
+            return self.person(format!("held: {}", hold.reason), format!("dkimctl release {}", self.ledger.domain));
         }
         let incoming = line.incoming.as_ref().filter(|incoming| incoming.key().fingerprint == key.fingerprint);
         match incoming {
@@ -198,7 +194,7 @@ impl Teller<'_> {
             (Some(_), _) => Next { said: format!("sign until {} does", successor(line)), ..rest() },
             (None, Some(_)) => self.due("make its successor"),
             (None, None) if old <= self.now => {
-                Next { said: format!("rotate: {age} old"), at: None, who: Who::Operator, urgency: Urgency::Person }
+                self.person(format!("rotate: {age} old"), format!("dkimctl rotate {}", self.ledger.domain))
             }
             (None, None) => Next { at: Some(old), said: "rotate it some day".to_owned(), ..rest() },
         }
@@ -216,8 +212,9 @@ impl Teller<'_> {
                 match &r.last_use {
                     Some(used) if self.now >= r.stopped + policy.window + policy.window => {
                         let (selector, by, at) = (r.key.selector.clone(), used.by.clone(), used.at);
-                        let said = words::wait(&Wait::StillUsedTooLong { selector, by, at });
-                        Next { said, at: None, who: Who::Operator, urgency: Urgency::Person }
+                        let wait = Wait::StillUsedTooLong { selector, by, at };
+                        let command = words::advice(&wait, &self.ledger.domain).unwrap_or_default();
+                        self.person(words::wait(&wait), command)
                     }
                     _ if !destroyed && grace < until => self.at(grace, "destroy its private key (kept for a rollback)"),
                     _ => self.at(until, "remove its record (mail may be under way)"),
@@ -232,13 +229,17 @@ impl Teller<'_> {
         }
     }
 
+    fn person(&self, said: String, command: String) -> Next {
+        Next { said, at: None, who: Who::Operator, urgency: Urgency::Person, command: Some(command) }
+    }
+
     fn due(&self, said: &str) -> Next {
-        Next { said: said.to_owned(), at: Some(self.now), who: Who::Time, urgency: Urgency::Due }
+        Next { said: said.to_owned(), at: Some(self.now), who: Who::Time, urgency: Urgency::Due, command: None }
     }
 
     fn at(&self, at: Time, said: &str) -> Next {
         let urgency = if at <= self.now { Urgency::Due } else { Urgency::Time };
-        Next { said: said.to_owned(), at: Some(at), who: Who::Time, urgency }
+        Next { said: said.to_owned(), at: Some(at), who: Who::Time, urgency, command: None }
     }
 }
 
@@ -247,11 +248,11 @@ fn successor(line: &Line) -> String {
 }
 
 fn others(who: Who, said: String) -> Next {
-    Next { said, at: None, who, urgency: Urgency::Others }
+    Next { said, at: None, who, urgency: Urgency::Others, command: None }
 }
 
 fn rest() -> Next {
-    Next { said: "-".to_owned(), at: None, who: Who::Time, urgency: Urgency::Rest }
+    Next { said: "-".to_owned(), at: None, who: Who::Time, urgency: Urgency::Rest, command: None }
 }
 
 /// More timelines than that help nobody; `status DOMAIN` shows one.
