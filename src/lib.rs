@@ -4,6 +4,7 @@
 //! to its effect.
 
 pub mod advance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod observe;
 pub mod post;
 mod primes;
 pub mod receipts;
+pub mod report;
 pub mod sealing;
 pub mod secrets;
 pub mod signers;
