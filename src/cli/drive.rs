@@ -42,7 +42,9 @@ pub fn once(
 
 /// Shows a report, and its failures as errors.
 pub fn tell(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
-    shell.show(report)?;
+    if !shell.global.quiet || shell.global.json {
+        shell.show(report)?;
+    }
     failures(shell, report)
 }
 
