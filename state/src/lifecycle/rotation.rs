@@ -187,6 +187,8 @@ impl Due {
             return;
         }
         let fingerprint = key.fingerprint;
+        // An address may be many machines: what the second look met may be younger than the first look.
+        let since = now.at;
         let first = match published.first_clean {
             None if now.holds(Rule::TwoSweeps, false) => now.at,
             None => {
@@ -196,7 +198,7 @@ impl Due {
         };
         let until = first + now.settings.policy.sweep_gap;
         if now.holds(Rule::TwoSweeps, now.at >= until) {
-            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since: first }));
+            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since }));
         } else {
             self.waits.push(Wait::SecondSweep { selector: key.selector.clone(), until });
         }
