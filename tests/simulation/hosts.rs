@@ -202,27 +202,39 @@ impl Sim {
         host.proved = proved;
     }
 
-    /// `host apply`: deliver, table, probe, wipe. What it proves.
+    /// `host apply`: deliver, table, probe, wipe. What it proves. Under the host's own lock a newer manifest shows
+    /// before each act, so a stale one is given up there.
     fn obey(self: &Rc<Self>, index: usize, orders: &Orders, at: i64, local: bool) -> Vec<Fact> {
+        let serial = self.hosts.borrow()[index].serial;
+        let stale = || self.hosts.borrow()[index].serial != serial;
         let edge = |edge| {
             if local {
-                self.edge(edge)
+                self.edge(edge);
             }
         };
         let mut proved = Vec::new();
         for key in &orders.hold {
-            if self.hosts.borrow_mut()[index].store(key, self) {
+            if !stale() && self.hosts.borrow_mut()[index].store(key, self) {
                 let host = self.hosts.borrow()[index].label.clone();
                 proved.push(Fact::Delivered { key: *key, host });
                 edge(Edge::HostHolds);
             }
         }
+        if stale() {
+            return Vec::new();
+        }
         if self.turn_table(index, orders, at) {
             edge(Edge::HostTable);
+        }
+        if stale() {
+            return Vec::new();
         }
         proved.extend(self.probe(index, orders, at));
         edge(Edge::HostProbed);
         for key in &orders.wipe {
+            if stale() {
+                return Vec::new();
+            }
             let mut hosts = self.hosts.borrow_mut();
             let host = &mut hosts[index];
             if self.schedule.insists && host.table == Some(*key) {

@@ -44,6 +44,8 @@ impl People {
     pub fn act(&mut self, sim: &Rc<Sim>, event: Event) {
         let line = sim.line();
         let done = match event {
+            // Nobody knows what is safe to edit while the state is an old one.
+            _ if sim.kept.borrow().is_older() && event != Event::Set => false,
             Event::Rollback | Event::Revoke | Event::RevokeOld | Event::Retire | Event::Hold | Event::Release => {
                 sim.skew.get() == 0 && ask(sim, &line, event)
             }
