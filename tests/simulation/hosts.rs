@@ -33,6 +33,7 @@ pub struct MailHost {
     applied: Option<i64>,
     proved: Vec<Fact>,
     down_until: i64,
+    full_until: i64,
     /// An old container: its key, since when and until when.
     straggler: Option<(Fingerprint, i64, i64)>,
 }
@@ -63,6 +64,7 @@ impl MailHost {
             applied: None,
             proved: Vec::new(),
             down_until: 0,
+            full_until: 0,
             straggler: None,
         }
     }
@@ -260,7 +262,8 @@ impl Sim {
         if host.table == orders.table || silent || (careful && !holds) || lies {
             return false;
         }
-        if let (Some(old), Some(_), Some(span)) = (host.table, orders.table, host.plan.straggler.take()) {
+        if let (Some(old), Some(_), Some(span)) = (host.table, orders.table, host.plan.straggler) {
+            host.plan.straggler = None;
             let Act::Signs { name, key } = host.act() else { return false };
             let until = at + span.as_secs() as i64;
             let mut mail = self.mail.borrow_mut();
@@ -330,13 +333,18 @@ impl Sim {
                 host.down_until = now + span.as_secs() as i64;
                 self.say(|| format!("{} is down for {span}", host.label));
             }
+            if let Some((_, span)) = host.plan.full.take_if(|(from, _)| *from <= run) {
+                host.full_until = now + span.as_secs() as i64;
+                self.say(|| format!("the disk of {} is full for {span}", host.label));
+            }
         }
     }
 
     /// All hosts are well again, and quick.
     pub fn hosts_recover(&self) {
         for host in self.hosts.borrow_mut().iter_mut() {
-            host.plan.down = None;
+            (host.plan.down, host.plan.full) = (None, None);
+            host.full_until = 0;
             host.down_until = host.down_until.min(self.truth());
             host.plan.remote = host.plan.remote.map(|_| Span::seconds(30));
         }
@@ -344,11 +352,10 @@ impl Sim {
 }
 
 impl MailHost {
-    /// Stores a sealed key, unless this is one of its clumsy days.
+    /// Stores a sealed key, unless the disk is full.
     fn store(&mut self, key: &Fingerprint, sim: &Sim) -> bool {
         if !self.holds.contains(key) {
-            if self.plan.clumsy > 0 && !sim.calm.get() {
-                self.plan.clumsy -= 1;
+            if sim.truth() < self.full_until {
                 sim.tally.borrow_mut().hit(Group::Misfortune, "a host could not store a key");
                 return false;
             }

@@ -189,8 +189,8 @@ pub struct HostPlan {
     pub wrong: u64,
     /// So many probes show nothing.
     pub mute: u64,
-    /// So many times a key cannot be stored at first.
-    pub clumsy: u64,
+    /// Its disk is full from this run on, for so long.
+    pub full: Option<(u64, Span)>,
     /// An old container goes on signing with the old key for so long.
     pub straggler: Option<Span>,
 }
@@ -400,7 +400,8 @@ impl Schedule {
                     host.down = dice.one_in(2).then(|| (dice.between(2, 10), long));
                     host.wrong = if dice.one_in(3) { 1 } else { 0 };
                     host.mute = dice.below(3);
-                    host.clumsy = dice.below(3);
+                    let long = Span::seconds(dice.of(&[3600, 86_400, 4 * 86_400]));
+                    host.full = dice.one_in(3).then(|| (dice.between(2, 10), long));
                     host.straggler = dice.one_in(4).then(|| Span::days(dice.between(1, 50)));
                 }
             }

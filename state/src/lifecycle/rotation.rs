@@ -281,7 +281,7 @@ impl Due {
 
     /// retiring -> withdrawn: the private half goes after the grace, the record after the window.
     fn retire(&mut self, now: Now<'_>, line: &Line, retiring: &Retiring) {
-        let Retiring { key, stopped, last_use, .. } = retiring;
+        let Retiring { key, stopped, .. } = retiring;
         let policy = &now.settings.policy;
         let selector = || key.selector.clone();
 
@@ -294,14 +294,11 @@ impl Due {
             self.waits.push(Wait::Grace { selector: selector(), until: grace });
         }
 
-        let overruled = matches!(&line.request, Some(r) if r.intent == Intent::Retire { key: key.fingerprint });
-        let used = last_use.as_ref().filter(|u| !overruled && !now.holds(Rule::StillUsed, u.at <= *stopped));
-        let window = policy.window.max(now.ledger.maxima(&key.selector).positive());
-        let until = used.map_or(*stopped, |u| u.at) + window;
+        let (until, used) = now.needed_until(line, retiring);
         if !now.holds(Rule::Window, now.at >= until) {
             self.watch(now, key);
             self.waits.push(match used {
-                Some(u) if now.at >= *stopped + window + window => {
+                Some(u) if now.at >= *stopped + policy.window + policy.window => {
                     Wait::StillUsedTooLong { selector: selector(), by: u.by.clone(), at: u.at }
                 }
                 Some(u) => Wait::StillUsed { selector: selector(), by: u.by.clone(), at: u.at, until },
@@ -394,7 +391,9 @@ impl Due {
                 continue;
             };
             let ours = |text: &&_| {
-                **text == key.revocation() || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                **text == key.revocation()
+                    || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                    || now.holds(Rule::OursOnly, false)
             };
             for text in view.texts().iter().filter(ours) {
                 nothing_left = false;
@@ -508,7 +507,7 @@ impl Due {
     }
 }
 
-impl Now<'_> {
+impl<'a> Now<'a> {
     fn holds(&self, rule: Rule, satisfied: bool) -> bool {
         self.settings.policy.holds(rule, satisfied)
     }
@@ -518,6 +517,15 @@ impl Now<'_> {
         let policy = &self.settings.policy;
         let safety = if emergency { Span::ZERO } else { policy.publish_safety };
         self.ledger.maxima(selector).longest(policy) + safety
+    }
+
+    /// Until when the record of a stopped key is needed, and who was seen to use the key after it stopped.
+    fn needed_until<'r>(&self, line: &Line, retiring: &'r Retiring) -> (Time, Option<&'r Use>) {
+        let Retiring { key, stopped, last_use, .. } = retiring;
+        let overruled = matches!(&line.request, Some(r) if r.intent == Intent::Retire { key: key.fingerprint });
+        let used = last_use.as_ref().filter(|u| !overruled && !self.holds(Rule::StillUsed, u.at <= *stopped));
+        let window = self.settings.policy.window.max(self.ledger.maxima(&key.selector).positive());
+        (used.map_or(*stopped, |u| u.at) + window, used)
     }
 
     /// When no cache can have a removed record any more; `None` while a server has it.
@@ -537,8 +545,9 @@ impl Now<'_> {
         if let Some((phase, _)) = self.ledger.keys().find(key_here)
             && !self.holds(Rule::FreeSlot, phase == Phase::Gone)
         {
-            let until = self.ledger.lines.values().flat_map(|line| &line.outgoing).find_map(|o| match o {
-                Outgoing::Retiring(r) if r.key.selector == *selector => Some(r.stopped + policy.window),
+            let outgoing = |line: &'a Line| line.outgoing.iter().map(move |outgoing| (line, outgoing));
+            let until = self.ledger.lines.values().flat_map(outgoing).find_map(|(line, outgoing)| match outgoing {
+                Outgoing::Retiring(r) if r.key.selector == *selector => Some(self.needed_until(line, r).0),
                 Outgoing::Revoked(r) if r.key.selector == *selector => Some(r.since + policy.revoked_retention),
                 Outgoing::Withdrawn(w) if w.key.selector == *selector => self.hidden_at(w),
                 _ => None,

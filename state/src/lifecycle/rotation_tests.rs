@@ -318,6 +318,10 @@ fn a_key_that_is_still_used_keeps_its_record() {
     page.ledger.record(&used, page.at).unwrap();
     page.at = page.at + Span::days(15);
     assert!(page.advance().contains(&"wait StillUsed".to_owned()));
+    // Whoever wants its selector waits as long.
+    page.ask(Intent::Rotate);
+    assert_eq!(page.plan().wake, Some(page.at + Span::days(15)));
+    page.ledger.record(&Fact::Answered { algorithm: Algorithm::Rsa }, page.at).unwrap();
     page.at = page.at + Span::days(15);
     assert!(page.advance().contains(&"Withdraw".to_owned()));
 }
