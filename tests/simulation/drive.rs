@@ -39,7 +39,7 @@ pub struct Life {
 }
 
 /// Runs after the end of all misfortune within which everything must have come to rest.
-const PATIENCE: u64 = 90;
+const PATIENCE: u64 = 150;
 
 /// The longest that cron stays away from a domain that waits for the world.
 const LONGEST_PAUSE: i64 = 6 * 3600;

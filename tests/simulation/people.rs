@@ -144,7 +144,11 @@ fn ask(sim: &Rc<Sim>, line: &Line, event: Event) -> bool {
         (Event::Rollback, ..) if line.incoming.is_some() || leaving.is_some() => sim.ask(Intent::Rollback),
         (Event::Revoke, Some(active), _) => revoke(sim, &active.key),
         (Event::RevokeOld, _, Some(old)) => revoke(sim, old),
-        (Event::Retire, _, Some(old)) => sim.ask(Intent::Retire { key: old.fingerprint }),
+        (Event::Retire, _, Some(old)) => {
+            // He was told that somebody still signs with it.
+            sim.mail.borrow_mut().revoked(&old.public.to_string(), sim.truth());
+            sim.ask(Intent::Retire { key: old.fingerprint });
+        }
         (Event::Hold, ..) => sim.hold(),
         (Event::Release, ..) if sim.ledger().hold.is_some() => sim.record(Fact::Released),
         _ => return false,
