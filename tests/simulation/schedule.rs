@@ -164,7 +164,9 @@ pub enum Event {
 
 #[derive(Clone, Debug)]
 pub struct Pause {
+    /// The number of the boundary, or of the DNS change.
     pub at: u64,
+    pub before_change: bool,
     pub span: Span,
     /// How often other processes run meanwhile: the lock was broken.
     pub others: u64,
@@ -363,13 +365,19 @@ impl Schedule {
             }
             Profile::Pauses => {
                 for _ in 0..dice.between(1, 3) {
+                    let before_change = dice.one_in(3);
                     self.pauses.push(Pause {
-                        at: dice.below(CALM_EDGES),
+                        at: if before_change { dice.below(9) } else { dice.below(CALM_EDGES) },
+                        before_change,
                         span: Span::seconds(dice.of(&[90, 4000, 30_000, 6 * 86_400, 40 * 86_400])),
                         others: if dice.one_in(3) { 0 } else { dice.between(1, 9) },
                     });
                 }
                 self.pauses.sort_by_key(|pause| pause.at);
+                // The next rotation waits for the slot of the last one, so that it is used again at once.
+                if self.profile == Profile::Pauses && dice.one_in(2) {
+                    (self.rotations, self.rest) = (2, Span::days(dice.below(20)));
+                }
             }
             Profile::Refused | Profile::Insisted => {
                 self.insists = part == Profile::Insisted;
