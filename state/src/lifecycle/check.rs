@@ -143,8 +143,8 @@ pub fn check(now: Now<'_>, step: &Step) -> Result<(), Broken> {
             must(Rule::TwoClocks, clocks || phase(key) != Some(Phase::Retiring))
         }
         Step::Empty { key, seen, .. } => {
-            let only_ours = keys_in(seen.texts()).iter().all(|f| now.ledger.key(f).is_some());
-            must(Rule::OursOnly, only_ours && phase(key) == Some(Phase::Revoked))
+            let alone = keys_in(seen.texts()).iter().all(|other| other == key);
+            must(Rule::OursOnly, alone && phase(key) == Some(Phase::Revoked))
         }
         Step::Withdraw { key, text, .. } => {
             let Some((phase, record)) = now.ledger.key(key) else {

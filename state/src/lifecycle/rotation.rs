@@ -100,7 +100,12 @@ impl Due {
                     }
                 } else if line.outgoing.iter().any(|o| o.key().fingerprint == *key) {
                     let stopped = |o: &&Outgoing| matches!(o.phase(), Phase::Retiring | Phase::Withdrawn);
-                    if line.outgoing.iter().filter(stopped).any(|o| o.key().fingerprint == *key) {
+                    // An old record that somebody put back goes anyway, and a gravestone beside the selector's new key
+                    // would be the end of that one.
+                    let alone = |o: &&Outgoing| {
+                        line.keys().filter(|(p, k)| k.selector == o.key().selector && *p != Phase::Gone).count() == 1
+                    };
+                    if line.outgoing.iter().filter(stopped).filter(alone).any(|o| o.key().fingerprint == *key) {
                         self.steps.push(Step::Record(Fact::Condemned { key: *key }));
                     }
                     self.steps.push(Step::Record(Fact::Answered { algorithm }));
@@ -356,6 +361,9 @@ impl Due {
                         let (key, provider) = (key.fingerprint, provider.clone());
                         self.steps.push(Step::Record(Fact::Emptied { key, provider }));
                     }
+                }
+                Some(View::Txt { texts, .. }) if keys_in(texts).iter().any(|other| *other != key.fingerprint) => {
+                    self.waits.push(now.not_usable(&name, provider, now.seen.view(&name, provider)));
                 }
                 Some(view @ (View::Absent | View::Txt { .. })) => {
                     let old = view.texts().contains(&old).then(|| old.clone());

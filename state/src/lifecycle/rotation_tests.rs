@@ -388,3 +388,30 @@ fn whoever_had_the_selector_before_is_waited_for_in_caches() {
     page.at = page.at + Span::hours(1);
     assert_eq!(page.advance()[0], "Committed");
 }
+
+#[test]
+fn a_key_that_came_back_beside_its_successor_gets_no_gravestone() {
+    let mut page = Page::with_s1();
+    let first = page.active();
+    for _ in 0..2 {
+        page.ask(Intent::Rotate);
+        page.advance();
+        page.advance();
+        page.at = page.at + MINUTE;
+        page.advance();
+        page.at = page.at + Span::hours(2);
+        page.advance();
+        page.at = page.at + Span::days(30);
+        page.advance();
+        page.at = page.at + Span::hours(2);
+        page.advance();
+    }
+    assert_eq!(page.phases(), "s1 active, s1 gone, s2 gone");
+    let name: Fqdn = "s1._domainkey.example.com".parse().unwrap();
+    let old = page.ledger.key(&first).unwrap().1.record();
+    page.zone.get_mut(&name).unwrap().push(old);
+    page.ask(Intent::Revoke { key: first });
+    page.advance();
+    assert_eq!(page.phases(), "s1 active, s1 withdrawn, s2 gone");
+    assert_eq!(page.zone[&name], [page.ledger.key(&page.active()).unwrap().1.record()]);
+}
