@@ -16,7 +16,7 @@ use dkimctl_state::store::{Change, Event as Logged, Store, StoreError};
 use crate::hosts::Courier;
 use crate::people::People;
 use crate::ports::{Ports, dns};
-use crate::schedule::{Event, Schedule};
+use crate::schedule::{Event, Profile, Schedule};
 use crate::seeded::Seeded;
 use crate::sim::{Killed, Sim};
 use crate::store::Handle;
@@ -103,7 +103,8 @@ impl Driver {
             if let Some(why) = self.operate() {
                 return Some(why);
             }
-            if sim.calm.get() && self.rests() {
+            if (sim.calm.get() || sim.schedule.profile == Profile::EachKill) && self.rests() {
+                sim.say(|| format!("everything rests, after {} boundaries", sim.boundaries()));
                 return None;
             }
             sim.pass_until(self.next_cron());

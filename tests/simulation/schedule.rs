@@ -9,7 +9,7 @@ pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Dice(seed ^ 0x5EED_0F_D1CE)
+        Dice(seed ^ 0x5EED_D1CE)
     }
 
     pub fn next(&mut self) -> u64 {
@@ -226,8 +226,11 @@ pub struct Schedule {
     pub insists: bool,
 }
 
-/// Boundaries in a calm life of two keys, and some more.
-const CALM_EDGES: u64 = 420;
+/// Boundaries in the calm life of two keys with one host, and a few more.
+const CALM_EDGES: u64 = 170;
+
+/// Boundaries in most other lives.
+const EDGES: u64 = 320;
 
 impl Schedule {
     pub fn new(seed: u64) -> Self {
@@ -258,8 +261,16 @@ impl Schedule {
             insists: false,
         };
         match profile {
-            Profile::Calm => {}
-            Profile::EachKill => schedule.kills.push(seed / 20 * 2 % CALM_EDGES + seed / 10 % 2),
+            Profile::EachKill => {
+                // Each boundary once, then each again with a second kill one boundary later, two, three and so on.
+                let number = seed / 20 * 2 + seed / 10 % 2;
+                let (first, again) = (number % CALM_EDGES, number / CALM_EDGES);
+                schedule.kills.push(first);
+                schedule.trouble = 60;
+                if again > 0 {
+                    schedule.kills.push(first + again);
+                }
+            }
             _ => schedule.vary(dice),
         }
         for part in [
@@ -312,7 +323,7 @@ impl Schedule {
         match part {
             Profile::Kills => {
                 for _ in 0..dice.between(1, 4) {
-                    let at = dice.below(CALM_EDGES);
+                    let at = dice.below(EDGES);
                     self.kills.push(at);
                     if dice.one_in(2) {
                         self.kills.push(at + dice.between(1, 25));
@@ -367,7 +378,7 @@ impl Schedule {
                 for _ in 0..dice.between(1, 3) {
                     let before_change = dice.one_in(3);
                     self.pauses.push(Pause {
-                        at: if before_change { dice.below(9) } else { dice.below(CALM_EDGES) },
+                        at: if before_change { dice.below(9) } else { dice.below(EDGES) },
                         before_change,
                         span: Span::seconds(dice.of(&[90, 4000, 30_000, 6 * 86_400, 40 * 86_400])),
                         others: if dice.one_in(3) { 0 } else { dice.between(1, 9) },

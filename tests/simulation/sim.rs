@@ -163,6 +163,10 @@ impl Sim {
         }
     }
 
+    pub fn boundaries(&self) -> u64 {
+        self.edges.get()
+    }
+
     /// `kill -9`.
     fn killed(self: &Rc<Self>, edge: Edge) -> ! {
         let phases: Vec<Phase> = self.kept.borrow().ledger().keys().map(|(phase, _)| phase).collect();
