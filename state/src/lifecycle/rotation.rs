@@ -213,12 +213,13 @@ impl Due {
     fn make_ready(&mut self, now: Now<'_>, line: &Line, propagated: &Propagated) {
         let key = &propagated.key;
         let selector = || key.selector.clone();
-        let looks = match now.holds(Rule::FreshLook, false) {
-            true => Some(true),
-            false => self.sweep(now, key, true),
-        };
-        let Some(clean) = looks else {
-            return;
+        let clean = if now.holds(Rule::FreshLook, false) {
+            true
+        } else {
+            match self.sweep(now, key, true) {
+                Some(clean) => clean && self.providers_answer(now, key),
+                None => return,
+            }
         };
         let lacking: Vec<_> = now.settings.hosts.iter().filter(|h| !key.delivered.contains_key(*h)).cloned().collect();
         for host in &lacking {
@@ -497,6 +498,15 @@ impl Due {
             }
         }
         Some(false)
+    }
+
+    /// Whether every provider said what it holds: one that did not may have lost the record a moment ago.
+    fn providers_answer(&mut self, now: Now<'_>, key: &Key) -> bool {
+        let name = key.record_name(&now.ledger.domain);
+        let views = now.settings.providers.iter().map(|provider| (provider, now.seen.view(&name, provider)));
+        let mute: Vec<_> = views.filter(|(_, view)| matches!(view, None | Some(View::Unknown(_)))).collect();
+        self.waits.extend(mute.iter().map(|(provider, view)| now.not_usable(&name, provider, *view)));
+        now.holds(Rule::UnknownIsNotMissing, mute.is_empty())
     }
 
     /// Looks at a record that must not change, and says so when it did.

@@ -23,6 +23,8 @@ struct Page {
     stale: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
     /// What the provider has, when both servers lag.
     coming: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
+    /// The provider cannot be asked.
+    blind: bool,
     host_refuses: Option<&'static str>,
     clock: Witness,
     ttl: u32,
@@ -49,6 +51,7 @@ impl Page {
             zone: BTreeMap::new(),
             stale: None,
             coming: None,
+            blind: false,
             host_refuses: None,
             clock: Witness::Unknown,
             ttl: 3600,
@@ -72,6 +75,7 @@ impl Page {
                 Answer::Txt { ttl, texts } => View::Txt { ttl, texts },
                 _ => View::Absent,
             };
+            let view = if self.blind { View::Unknown("no answer".into()) } else { view };
             let second = self.stale.as_ref().unwrap_or(&self.zone);
             let answers = vec![
                 ServerAnswer { server: "ns1".into(), answer: served(&self.zone) },
@@ -237,6 +241,20 @@ fn a_record_that_its_provider_lost_counts_as_lost_before_the_servers_know() {
     page.coming = Some(BTreeMap::new());
     assert_eq!(page.advance()[..2], ["Missed", "Publish"]);
     assert_eq!(page.phases(), "s2 published, s1 active");
+}
+
+#[test]
+fn a_provider_that_cannot_be_asked_stops_the_switch() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(2);
+    page.blind = true;
+    assert_eq!(page.advance(), ["wait Unknown"]);
+    page.blind = false;
+    assert_eq!(page.advance()[0], "Committed");
 }
 
 #[test]
