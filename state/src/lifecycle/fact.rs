@@ -52,7 +52,7 @@ pub enum Fact {
     SweptClean {
         key: Fingerprint,
     },
-    /// A second one, long enough after the first: every server has had it since then.
+    /// A second one, long enough after the first: every server has it since then, every machine behind one included.
     SeenEverywhere {
         key: Fingerprint,
         since: Time,
