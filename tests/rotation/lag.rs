@@ -9,14 +9,21 @@ use std::time::{Duration, Instant};
 use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// Sends the secondary the NOTIFY that the primary does not send, `delay` after each change.
+/// Sends the secondary the NOTIFY that the primary does not send, at least `delay` after each change.
 pub struct Lag {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lag {
-    pub fn start(zone: &str, primary: SocketAddr, secondary: SocketAddr, delay: Duration) -> Lag {
+    /// `denied` says whether there is nothing that could go wrong now, or somebody was just told the old state and
+    /// will believe it for as long as possible: the worst moment for the truth to arrive.
+    pub fn start(
+        zone: &str,
+        [primary, secondary]: [SocketAddr; 2],
+        delay: Duration,
+        denied: impl Fn() -> bool + Send + 'static,
+    ) -> Lag {
         let stop = Arc::new(AtomicBool::new(false));
         let zone = Name::from_ascii(format!("{zone}.")).unwrap();
         let stopped = stop.clone();
@@ -31,7 +38,7 @@ impl Lag {
                     // A change that comes while an earlier one waits travels with it.
                     changed = changed.or(Some(Instant::now()));
                 }
-                if changed.is_some_and(|at| at.elapsed() >= delay) {
+                if changed.is_some_and(|at| at.elapsed() >= delay) && denied() {
                     notify(secondary, &zone);
                     changed = serial(secondary, &zone).filter(|s| Some(*s) == last).map_or(changed, |_| None);
                 }

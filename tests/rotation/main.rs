@@ -13,7 +13,9 @@ mod servers;
 mod by_hand;
 mod lag;
 mod load;
+mod parties;
 mod rig;
+mod scenario;
 mod sink;
 
 use std::process::Command;
