@@ -176,6 +176,10 @@ impl Run<'_> {
     /// Probes every domain that is to sign. After a reload an old answer is asked for again for a while.
     fn probe(&mut self, reloaded: bool) {
         let settle = if reloaded { Settle::within(self.host.settle) } else { Settle::none() };
+        if reloaded && let Some(first) = self.domains.first() {
+            // A lazy reload waits for a connection, and it may be that no domain below is asked about.
+            let _ = self.host.signer.probe(&first.order.domain);
+        }
         for progress in &mut self.domains {
             let sign = &progress.order.sign;
             progress.verdicts = match (&progress.held_back, progress.expected()) {
@@ -306,7 +310,7 @@ impl Run<'_> {
         );
         if self.tables_written {
             self.reload();
-            // The reload waits for a connection.
+            // As in `probe`: the reload waits for a connection.
             if let Some(domain) = doomed.keys().next() {
                 let _ = signer.probe(domain);
             }

@@ -121,6 +121,10 @@ pub fn last_signatures<Tz: TimeZone>(
     let mut last: BTreeMap<(SigningDomain, Selector), Time> = BTreeMap::new();
     for line in log.split(b'\n') {
         let line = line?;
+        // Most lines are not about signatures, and are not worth a look at their time.
+        if !contains(&line, b": DKIM-Signature field added (s=") {
+            continue;
+        }
         let line = String::from_utf8_lossy(&line);
         let Some((at, selector, domain)) = signature_in(&line, now) else { continue };
         last.entry((domain, selector)).and_modify(|known| *known = at.max(*known)).or_insert(at);
@@ -128,33 +132,39 @@ pub fn last_signatures<Tz: TimeZone>(
     Ok(last)
 }
 
-fn signature_in<Tz: TimeZone>(line: &str, now: &DateTime<Tz>) -> Option<(Time, Selector, SigningDomain)> {
-    let (head, rest) = line.split_once(": DKIM-Signature field added (s=")?;
-    // `<time> <host> opendkim[<pid>]: <queue id>`: what a sender writes into a subject has another program in front.
-    let (head, queue_id) = head.rsplit_once(' ')?;
-    let program = head.rsplit(' ').next()?;
-    if !program.starts_with("opendkim[") || !program.ends_with("]:") || queue_id == QUEUE_ID {
-        return None;
-    }
-    let (selector, rest) = rest.split_once(", d=")?;
-    let (domain, _) = rest.split_once(')')?;
-    Some((log_time(line, now)?, selector.parse().ok()?, domain.parse().ok()?))
+fn contains(line: &[u8], part: &[u8]) -> bool {
+    line.windows(part.len()).any(|window| window == part)
 }
 
-/// The time at the head of a syslog line: RFC 3339, or `Nov 22 09:54:30` in local time without a year, which is then
-/// the last such moment that is not in the future.
-fn log_time<Tz: TimeZone>(line: &str, now: &DateTime<Tz>) -> Option<Time> {
-    let first = line.split(' ').next()?;
-    if let Ok(time) = DateTime::parse_from_rfc3339(first) {
-        return Some(Time::from_unix(time.timestamp()));
+/// Reads `<time> <host> opendkim[<pid>]: <queue id>: DKIM-Signature field added (s=<selector>, d=<domain>)`, from the
+/// left: a subject that quotes such a line stands in a line of another program.
+fn signature_in<Tz: TimeZone>(line: &str, now: &DateTime<Tz>) -> Option<(Time, Selector, SigningDomain)> {
+    let (time, rest) = log_time(line, now)?;
+    let mut words = rest.trim_start().splitn(4, ' ');
+    let (_host, program, queue_id) = (words.next()?, words.next()?, words.next()?);
+    if !program.starts_with("opendkim[") || !program.ends_with("]:") || queue_id.trim_end_matches(':') == QUEUE_ID {
+        return None;
     }
-    let stamp = line.get(..15)?;
+    let added = words.next()?.strip_prefix("DKIM-Signature field added (s=")?;
+    let (selector, rest) = added.split_once(", d=")?;
+    let (domain, _) = rest.split_once(')')?;
+    Some((time, selector.parse().ok()?, domain.parse().ok()?))
+}
+
+/// The time at the head of a syslog line, and the rest: RFC 3339, or `Nov 22 09:54:30` in local time without a year,
+/// which is then the last such moment that is not in the future.
+fn log_time<'a, Tz: TimeZone>(line: &'a str, now: &DateTime<Tz>) -> Option<(Time, &'a str)> {
+    let (first, rest) = line.split_once(' ')?;
+    if let Ok(time) = DateTime::parse_from_rfc3339(first) {
+        return Some((Time::from_unix(time.timestamp()), rest));
+    }
+    let (stamp, rest) = line.split_at_checked(15)?;
     let offset = now.offset().fix();
     let latest = Time::from_unix(now.timestamp()) + Span::days(1);
     [now.year(), now.year() - 1].into_iter().find_map(|year| {
         let local = NaiveDateTime::parse_from_str(&format!("{year} {stamp}"), "%Y %b %e %H:%M:%S").ok()?;
         let time = Time::from_unix(offset.from_local_datetime(&local).single()?.timestamp());
-        (time <= latest).then_some(time)
+        (time <= latest).then_some((time, rest))
     })
 }
 

@@ -12,6 +12,8 @@ use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub mod fake;
 pub mod milter;
 pub mod opendkim;
 pub mod probe;
