@@ -4,6 +4,7 @@
 //! to its effect.
 
 pub mod advance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;
@@ -16,6 +17,7 @@ pub mod observe;
 pub mod post;
 mod primes;
 pub mod receipts;
+pub mod report;
 pub mod sealing;
 pub mod secrets;
 pub mod signers;
