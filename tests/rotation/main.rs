@@ -17,6 +17,7 @@ mod parties;
 mod rig;
 mod scenario;
 mod sink;
+mod users;
 
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};

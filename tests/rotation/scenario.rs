@@ -1,18 +1,14 @@
 //! s1 -> s2 under load, as an operator does it: asked for once on the secure host, carried out by the mail host, and
 //! then the retirement of s1. And the same by a careless policy, which fails.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::thread;
-use std::time::Duration;
-
-use dkimctl_state::lifecycle::ledger::Phase;
-use dkimctl_state::lifecycle::policy::Policy;
-use dkimctl_state::time::Span;
+use std::path::Path;
 
 use crate::load::{Load, send_one};
-use crate::parties::{Ci, MailHost, SecureHost, Shared};
-use crate::rig::{Curious, HELD, Rig, until};
+use crate::parties::{Parties, Party, Policy};
+use crate::rig::{Curious, HELD, Rig, ZONE, until};
 use crate::sink::{Received, count};
 use crate::turn;
 
@@ -24,35 +20,31 @@ fn a_rotation_under_load_loses_no_message() {
     let Some(_turn) = turn() else { return };
     let mut rig = Rig::start();
     let everybody = [rig.primary.address, rig.secondary.address];
-    let mut parties = Parties::with_s1(&rig, scaled(), &everybody);
+    let parties = with_s1(&rig, SCALED, &everybody);
+    parties_share_nothing_else(&rig, &parties);
 
     let curious = Curious::about("s2", &rig);
     let load = Load::start(rig.postfix.address);
     send_one(rig.postfix.address, &format!("someone@{HELD}"), "held");
     until("mail under way", 30, || rig.received().len() >= 100);
 
-    parties.secure.rotate();
-    parties.run_until(&rig, "s2 is active", |parties| parties.secure.phase("s2") == Some(Phase::Active));
-    assert_eq!(parties.secure.phase("s1"), Some(Phase::Retiring));
+    parties.secure.run(&["rotate", ZONE]);
+    parties.run_until("s2", "active");
+    assert_eq!(parties.phase("s1").as_deref(), Some("retiring"));
     until("s1 still signs in sessions from before the switch", 30, || {
         let received = rig.received();
         let last = received.iter().rev().take(40);
-        let selectors: std::collections::BTreeSet<_> = last.filter_map(|m| m.selector.clone()).collect();
+        let selectors: BTreeSet<_> = last.filter_map(|m| m.selector.clone()).collect();
         selectors.len() == 2 && with(&received, "s1") >= ENOUGH
     });
     load.renew_sessions();
     rig.open_held();
     until("the held message has arrived", 30, || rig.received_late().len() == 1);
 
-    // CI writes the same keys, with its own identity.
-    let secrets = parties.ci.write_secrets(&parties.shared, &parties.secure.manifest_key());
-    assert_eq!(secrets.len(), 2, "s1, which may be called back, and s2: {secrets:?}");
-
-    parties.run_until(&rig, "s1 is gone", |parties| parties.secure.phase("s1") == Some(Phase::Gone));
+    parties.run_until("s1", "gone");
     assert!(!rig.serves(rig.primary.address, "s1") && !rig.serves(rig.secondary.address, "s1"));
-    assert_eq!(parties.secure.sealed(), 1, "the sealed key of s1 is destroyed");
-    let keys = fs::read_dir(rig.signer.keys().join(crate::rig::ZONE)).unwrap();
-    let keys: Vec<_> = keys.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names(&parties.secure.home.join("state/blobs")).len(), 1, "the sealed key of s1 is destroyed");
+    let keys = names(&rig.signer.keys().join(ZONE));
     assert!(keys.len() == 1 && keys[0].starts_with("s2-"), "{keys:?}");
     let gone_at = rig.received().len();
     until("mail after the removal of s1", 60, || {
@@ -66,24 +58,54 @@ fn a_rotation_under_load_loses_no_message() {
     assert_eq!(tally.refused, Vec::<String>::new(), "refused at the door");
     let bad: Vec<&Received> = received.iter().filter(|m| m.result != "pass").collect();
     assert!(bad.is_empty(), "{:?}, for example {:?}", count(&received), bad[0]);
-    let arrived: std::collections::BTreeSet<String> = received.iter().map(|m| m.id.clone()).collect();
+    let arrived: BTreeSet<String> = received.iter().map(|m| m.id.clone()).collect();
     assert_eq!(arrived, tally.accepted);
     let held = &rig.received_late()[0];
     assert_eq!((held.selector.as_deref(), held.result.as_str()), (Some("s1"), "pass"), "{}", held.why);
+}
+
+/// The secure host's secrets, the mail host's and those of CI are nobody else's; the outbox and the receipts are read
+/// by all, and written by one.
+fn parties_share_nothing_else(rig: &Rig, parties: &Parties) {
+    let Parties { secure, mail, ci, outbox, receipts } = parties;
+    let keys = rig.signer.keys();
+    let secrets: [(&Party, &Path); 6] = [
+        (secure, &secure.home.join("state")),
+        (secure, &secure.home.join("tsig")),
+        (mail, &mail.home.join("identity")),
+        (mail, &mail.home.join("state")),
+        (mail, &keys),
+        (ci, &ci.home.join("identity")),
+    ];
+    for (owner, path) in secrets {
+        for party in [secure, mail, ci] {
+            assert_eq!(party.can_read(path), party.home == owner.home, "{} reads {}", party.user.name, path.display());
+        }
+    }
+    for (owner, path) in [(secure, outbox), (mail, receipts)] {
+        for party in [secure, mail, ci] {
+            assert!(party.can_read(path), "{} cannot read {}", party.user.name, path.display());
+            assert_eq!(party.can_write(path), party.home == owner.home, "{} in {}", party.user.name, path.display());
+        }
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
 fn without_the_wait_for_every_server_and_cache_messages_fail() {
     let Some(_turn) = turn() else { return };
     let rig = Rig::start();
-    // What a program believes that asks nobody but the server it wrote to, and waits for nothing beyond that.
-    let mut parties = Parties::with_s1(&rig, careless(), &[rig.primary.address]);
+    let parties = with_s1(&rig, CARELESS, &[rig.primary.address]);
 
     let curious = Curious::about("s2", &rig);
     let load = Load::start(rig.postfix.address);
     until("mail under way", 30, || rig.received().len() >= 40);
-    parties.secure.rotate();
-    parties.run_until(&rig, "s2 is active", |parties| parties.secure.phase("s2") == Some(Phase::Active));
+    parties.secure.run(&["rotate", ZONE]);
+    parties.run_until("s2", "active");
     until("mail by s2", 30, || with(&rig.received(), "s2") >= 20);
     load.stop();
     drop(curious);
@@ -95,74 +117,40 @@ fn without_the_wait_for_every_server_and_cache_messages_fail() {
 }
 
 /// Waits of a real policy, some hundred times faster; none of them is zero.
-fn scaled() -> Policy {
-    Policy {
-        window: Span::seconds(25),
-        queue_lifetime: Span::seconds(20),
-        retire_safety: Span::seconds(1),
-        publish_safety: Span::seconds(2),
-        sweep_gap: Span::seconds(2),
-        propagation: Span::seconds(1),
-        negative_floor: Span::seconds(5),
-        negative_unknown: Span::seconds(10),
-        rollback_grace: Span::seconds(20),
-        poll: Span::seconds(1),
-        lab: true,
-        ..Policy::default()
-    }
-}
+const SCALED: Policy = &[
+    ("window", "25s"),
+    ("queue_lifetime", "20s"),
+    ("retire_safety", "1s"),
+    ("publish_safety", "2s"),
+    ("sweep_gap", "2s"),
+    ("propagation", "1s"),
+    ("negative_floor", "5s"),
+    ("negative_unknown", "10s"),
+    ("rollback_grace", "20s"),
+    ("poll", "1s"),
+];
 
-fn careless() -> Policy {
-    Policy {
-        publish_safety: Span::ZERO,
-        sweep_gap: Span::ZERO,
-        negative_floor: Span::ZERO,
-        negative_unknown: Span::ZERO,
-        ..scaled()
-    }
-}
+/// What a program does that asks nobody but the server it wrote to, and waits for nothing that it does not see.
+const CARELESS: Policy = &[
+    ("window", "25s"),
+    ("queue_lifetime", "20s"),
+    ("retire_safety", "1s"),
+    ("publish_safety", "0s"),
+    ("sweep_gap", "0s"),
+    ("propagation", "0s"),
+    ("negative_floor", "0s"),
+    ("negative_unknown", "0s"),
+    ("rollback_grace", "20s"),
+    ("poll", "1s"),
+];
 
-/// The three parties.
-struct Parties {
-    secure: SecureHost,
-    mail: MailHost,
-    ci: Ci,
-    shared: Shared,
-}
-
-impl Parties {
-    /// s1 was made, published, delivered and switched to.
-    fn with_s1(rig: &Rig, policy: Policy, nameservers: &[SocketAddr]) -> Parties {
-        let shared = Shared { outbox: rig.directory().join("outbox"), receipts: rig.directory().join("receipts") };
-        fs::create_dir(&shared.receipts).unwrap();
-        let mail = MailHost::new(rig, nameservers, shared.clone());
-        let ci = Ci::new(rig);
-        let recipients = vec![mail.recipient.clone(), ci.recipient.clone()];
-        let secure = SecureHost::new(rig, policy, nameservers, recipients, mail.receipt_key(), shared.clone());
-        let mut parties = Parties { secure, mail, ci, shared };
-        parties.secure.rotate();
-        parties.run_until(rig, "s1 is active", |parties| parties.secure.phase("s1") == Some(Phase::Active));
-        until("the secondary and the caches have s1", 30, || {
-            rig.serials_agree() && rig.serves(rig.resolver.address, "s1")
-        });
-        parties
-    }
-
-    /// What cron does on both hosts, faster.
-    fn run_until(&mut self, rig: &Rig, what: &str, condition: impl Fn(&Parties) -> bool) {
-        let mut waits = Default::default();
-        for _ in 0..180 {
-            self.mail.apply(rig, &self.secure.manifest_key());
-            let run = self.secure.advance();
-            assert!(run.failures.is_empty(), "{:?}", run.failures);
-            if condition(self) {
-                return;
-            }
-            waits = run.waits;
-            thread::sleep(Duration::from_millis(500));
-        }
-        panic!("not reached: {what}; {waits:?}");
-    }
+/// s1 was made, published, delivered and switched to.
+fn with_s1(rig: &Rig, policy: Policy, nameservers: &[SocketAddr]) -> Parties {
+    let parties = Parties::meet(rig, policy, nameservers);
+    parties.secure.run(&["rotate", ZONE]);
+    parties.run_until("s1", "active");
+    until("the secondary and the caches have s1", 30, || rig.serials_agree() && rig.serves(rig.resolver.address, "s1"));
+    parties
 }
 
 fn with(received: &[Received], selector: &str) -> usize {

@@ -16,8 +16,6 @@ pub struct Received {
     pub selector: Option<String>,
     pub result: String,
     pub why: String,
-    /// Seconds since 1970, by the sink.
-    pub time: f64,
 }
 
 /// A running sink.
