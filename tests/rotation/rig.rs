@@ -152,7 +152,8 @@ impl Drop for Rig {
         if thread::panicking() {
             let log = self.postfix.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the end of Postfix's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            let end = lines[lines.len().saturating_sub(30)..].join("\n");
+            let _ = writeln!(std::io::stderr(), "the end of Postfix's log:\n{end}");
         }
     }
 }
