@@ -7,6 +7,7 @@ pub mod advance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;

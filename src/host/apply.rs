@@ -14,11 +14,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
-use dkimctl_state::record::dkim::{Fingerprint, key_in};
+use dkimctl_state::name::{Fqdn, SigningDomain};
+use dkimctl_state::record::dkim::Fingerprint;
 
 use super::journal::{Journal, JournalError, Refused};
 use super::order::{DomainOrder, DomainReport, HostOrder, KeyOrder, KeyStore, Report, SigningSeen, Verdict};
+use super::proof::{ask, hold_back, prove_back};
+use super::sentence;
 use crate::signers::probe::{self, Expected, KeyLookup, Settle};
 use crate::signers::{KeyName, LoadedKey, Rows, Signer, SignerError};
 
@@ -89,6 +91,8 @@ struct Progress<'a> {
     wanted: Option<Vec<KeyName>>,
     /// Why the rows were not switched: told in place of a probe.
     held_back: Option<Verdict>,
+    /// Whether the rows name the keys that are to sign.
+    as_ordered: bool,
     /// One verdict for each key that is to sign.
     verdicts: Vec<Verdict>,
     problem: Option<String>,
@@ -112,7 +116,7 @@ impl Run<'_> {
     fn load(&mut self) {
         let keys = |progress: &Progress<'_>| progress.loaded_keys().collect::<Vec<_>>();
         let signer = self.host.signer;
-        self.in_one_write(|_| true, keys, |batch| signer.load(&batch.concat()));
+        self.in_one_write(|progress| progress.problem.is_none(), keys, |batch| signer.load(&batch.concat()));
     }
 
     fn rows(&self) -> Result<Rows, ApplyError> {
@@ -122,7 +126,7 @@ impl Run<'_> {
 
     /// Finds what the signer calls the keys that are to sign.
     fn want(&mut self, rows: &Rows) {
-        let names = names_by_key(rows);
+        let names = rows.names();
         for progress in &mut self.domains {
             let name = |fingerprint: &Fingerprint| {
                 let key = progress.key(*fingerprint)?;
@@ -143,9 +147,14 @@ impl Run<'_> {
             let domain = &progress.order.domain;
             let Some(wanted) = progress.wanted.as_ref().filter(|wanted| !wanted.is_empty()) else { continue };
             if rows.signing(domain) == wanted {
+                progress.as_ordered = true;
                 continue;
             }
-            progress.held_back = hold_back(self.host, self.journal, progress);
+            if progress.problem.is_some() {
+                continue;
+            }
+            let expected = progress.expected().unwrap_or_default();
+            progress.held_back = hold_back(self.host, self.journal, progress.order, &expected);
             if progress.held_back.is_none() {
                 before.push((domain.clone(), rows.signing(domain).to_vec()));
             }
@@ -158,6 +167,9 @@ impl Run<'_> {
             |progress| vec![(progress.order.domain.clone(), progress.wanted.clone().unwrap_or_default())],
             |batch| signer.sign_with(&batch.concat()),
         );
+        for progress in self.domains.iter_mut().filter(|progress| changed.contains(&progress.order.domain)) {
+            progress.as_ordered = progress.problem.is_none();
+        }
         // What was refused has no way back to remember: its rows are the old ones.
         let stayed = |progress: &&Progress<'_>| {
             let domain = &progress.order.domain;
@@ -184,7 +196,7 @@ impl Run<'_> {
             let sign = &progress.order.sign;
             progress.verdicts = match (&progress.held_back, progress.expected()) {
                 (Some(verdict), _) => vec![verdict.clone(); sign.len()],
-                (None, Some(expected)) if progress.wanted.is_some() => {
+                (None, Some(expected)) if progress.as_ordered => {
                     let seen = ask(self.host, &progress.order.domain, &expected, settle);
                     let verdicts = sign.iter().zip(seen).map(|(sign, seen)| match seen {
                         probe::Verdict::Right => Verdict::Right { fingerprint: sign.fingerprint },
@@ -304,7 +316,7 @@ impl Run<'_> {
         let signer = self.host.signer;
         self.tables_written = false;
         self.in_one_write(
-            |progress| doomed.contains_key(&progress.order.domain),
+            |progress| progress.problem.is_none() && doomed.contains_key(&progress.order.domain),
             |progress| doomed[&progress.order.domain].clone(),
             |batch| signer.unload(&batch.concat()),
         );
@@ -334,7 +346,7 @@ impl Run<'_> {
         }
     }
 
-    /// Does one thing for all chosen domains that are without a problem, in one write. If that fails, each domain is
+    /// Does one thing for all chosen domains in one write. If that fails, each domain is
     /// tried by itself, so that one bad row stops its own domain and no other.
     fn in_one_write<T: Clone>(
         &mut self,
@@ -344,7 +356,7 @@ impl Run<'_> {
     ) {
         let mut parts: Vec<(usize, Vec<T>)> = Vec::new();
         for (index, progress) in self.domains.iter().enumerate() {
-            if progress.problem.is_none() && chosen(progress) {
+            if chosen(progress) {
                 parts.push((index, part(progress)));
             }
         }
@@ -384,6 +396,7 @@ impl<'a> Progress<'a> {
             destroyed: Vec::new(),
             wanted: None,
             held_back: None,
+            as_ordered: false,
             verdicts: Vec::new(),
             problem: None,
         }
@@ -463,56 +476,6 @@ fn stands(journal: &Journal, rows: &Rows, domain: &SigningDomain) -> bool {
     journal.before(domain) == Some(rows.signing(domain))
 }
 
-/// Why a switch is not made now.
-fn hold_back(host: &Host<'_>, journal: &Journal, progress: &Progress<'_>) -> Option<Verdict> {
-    let domain = &progress.order.domain;
-    if let Some(refused) = journal.refused(domain).filter(|refused| refused.order == progress.order.digest)
-        && !host.retry
-    {
-        let seen = format!("{}; this order was rolled back and is not tried again by itself", refused.seen);
-        return Some(Verdict::Wrong { seen, rolled_back: true });
-    }
-    for expected in progress.expected()? {
-        let name = expected.selector.record_name(domain);
-        let seen = match ((host.lookup)(&name), &expected.key) {
-            (KeyLookup::Unknown(why), _) => {
-                return Some(Verdict::Unknown { why: format!("{name} could not be asked for: {why}") });
-            }
-            (KeyLookup::Found(text), Some((_, public))) if key_in(&text).as_ref() == Some(public) => continue,
-            (KeyLookup::Found(_), _) => format!("{name} serves another key than the one that is to sign"),
-            (KeyLookup::Missing, _) => format!("there is no {name}, so nobody could verify the new signature"),
-        };
-        return Some(Verdict::Wrong { seen: format!("{seen}; nothing was switched"), rolled_back: true });
-    }
-    None
-}
-
-fn ask(host: &Host<'_>, domain: &SigningDomain, expected: &[Expected], settle: Settle) -> Vec<probe::Verdict> {
-    settle.ask(|| probe::judge(&host.signer.probe(domain), domain, expected, host.lookup))
-}
-
-/// What the probe says about old rows that were put back.
-fn prove_back(host: &Host<'_>, domain: &SigningDomain, names: &[KeyName], rows: &Rows, settle: Settle) -> String {
-    if names.is_empty() {
-        return "the domain has no row again, as before".into();
-    }
-    let selector = |name: &KeyName| rows.loaded.get(name)?.selector.clone();
-    let expected: Option<Vec<Expected>> =
-        names.iter().map(|name| Some(Expected { selector: selector(name)?, key: None })).collect();
-    let Some(expected) = expected else {
-        return "the old rows stand again; which selector they mean cannot be told from here".into();
-    };
-    let selectors: Vec<&str> = expected.iter().map(|expected| expected.selector.as_str()).collect();
-    let selectors = selectors.join(" and ");
-    let seen = ask(host, domain, &expected, settle);
-    match seen.into_iter().find(|verdict| *verdict != probe::Verdict::Right) {
-        None => format!("rolled back: {selectors} signs again, and verifies"),
-        Some(probe::Verdict::Unknown { why }) => format!("the old rows stand again, unproven: {why}"),
-        Some(probe::Verdict::Wrong { seen }) => format!("the old rows stand again, and are wrong too: {seen}"),
-        Some(probe::Verdict::Right) => String::new(),
-    }
-}
-
 /// The signer's names of the keys that are to be destroyed.
 fn doomed_names(
     host: &Host<'_>,
@@ -525,34 +488,14 @@ fn doomed_names(
         if order.sign.iter().any(|sign| sign.fingerprint == fingerprint) {
             return Err(format!("the key {} is ordered to sign and to be destroyed: it stays", fingerprint.short()));
         }
+        if progress.key(fingerprint).is_some() {
+            return Err(format!("the key {} is ordered to be held and to be destroyed: it stays", fingerprint.short()));
+        }
         let path = host.store.locate(&order.domain, fingerprint).map_err(|error| sentence(&error))?;
         let found = path.as_deref().and_then(|path| names.get(path)).map(Vec::as_slice).unwrap_or_default();
         doomed.extend(found.iter().map(|name| (*name).clone()));
     }
     Ok(doomed)
-}
-
-/// Every loaded key by what it is.
-fn names_by_key(rows: &Rows) -> HashMap<(&SigningDomain, &Selector, &Path), &KeyName> {
-    let mut names = HashMap::new();
-    for (name, loaded) in &rows.loaded {
-        if let (Some(domain), Some(selector), Some(path)) = (&loaded.domain, &loaded.selector, &loaded.path) {
-            names.entry((domain, selector, path.as_path())).or_insert(name);
-        }
-    }
-    names
-}
-
-/// An error and its causes, as one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

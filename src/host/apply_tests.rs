@@ -178,7 +178,7 @@ fn a_key_that_signs_or_is_unproven_is_not_destroyed() {
     bench.apply(vec![order("a.example", &[1, 2], 1)]);
     let destroy = |number: u8, sign: u8| {
         let destroy = vec![public(number).fingerprint()];
-        vec![DomainOrder { destroy, ..order("a.example", &[1, 2], sign) }]
+        vec![DomainOrder { destroy, ..order("a.example", &[sign], sign) }]
     };
     let report = bench.apply(destroy(1, 1));
     assert!(report.domains[0].problem.as_deref().is_some_and(|problem| problem.contains("it stays")), "{report:#?}");
@@ -188,7 +188,13 @@ fn a_key_that_signs_or_is_unproven_is_not_destroyed() {
     assert_eq!(bench.fake.files.borrow().len(), 2, "as long as it is unknown who signs, nothing is destroyed");
     // An order that signs with nobody leaves the rows alone, and so the key that they name.
     bench.fake.down.set(false);
-    let nobody = DomainOrder { sign: vec![], destroy: vec![public(2).fingerprint()], ..order("a.example", &[1, 2], 2) };
+    let both = DomainOrder { destroy: vec![public(1).fingerprint()], ..order("a.example", &[1, 2], 2) };
+    let report = bench.apply(vec![both]);
+    assert!(
+        report.domains[0].problem.as_deref().is_some_and(|problem| problem.contains("to be held and")),
+        "{report:#?}"
+    );
+    let nobody = DomainOrder { sign: vec![], destroy: vec![public(2).fingerprint()], ..order("a.example", &[1], 1) };
     let report = bench.apply(vec![nobody]);
     assert!(report.domains[0].problem.as_deref().is_some_and(|problem| problem.contains("still signs")), "{report:#?}");
 }

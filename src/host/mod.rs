@@ -10,3 +10,16 @@ pub mod keys;
 pub mod order;
 pub mod run;
 pub mod settings;
+mod proof;
+
+/// An error and its causes, as one sentence.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -6,17 +6,20 @@ use super::*;
 /// What a filter sends back for one command; every other one it continues.
 type Script<'a> = (u8, &'a [(u8, &'a [u8])]);
 
+/// Commands and their data, as a filter received them.
+type Heard = Vec<(u8, Vec<u8>)>;
+
 const EVERYTHING: [u8; 12] = [0, 0, 0, 6, 0, 0, 1, 0xff, 0, 0, 0, 0];
 
 /// A filter that follows a script, says `continue` to everything else, and returns what it heard.
-fn filter(negotiation: Vec<u8>, script: Script<'_>) -> (Socket, thread::JoinHandle<Vec<(u8, Vec<u8>)>>) {
+fn filter(negotiation: Vec<u8>, script: Script<'_>) -> (Socket, thread::JoinHandle<Heard>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = Socket::Inet { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
     let at = script.0;
     let replies: Vec<(u8, Vec<u8>)> = script.1.iter().map(|(reply, data)| (*reply, data.to_vec())).collect();
     let heard = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut heard: Vec<(u8, Vec<u8>)> = Vec::new();
+        let mut heard = Heard::new();
         loop {
             let mut length = [0; 4];
             if stream.read_exact(&mut length).is_err() {

@@ -63,6 +63,21 @@ pub fn available(test: &str) -> bool {
     false
 }
 
+/// Whether a daemon can be given accounts of its own here; as [`available`].
+pub fn available_with_accounts(test: &str) -> bool {
+    if !available(test) {
+        return false;
+    }
+    let namespace = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+    if namespace.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    let why = "mount namespaces are not allowed here";
+    assert!(std::env::var_os("DKIMCTL_NO_SKIP").is_none(), "{test}: {why}, and DKIMCTL_NO_SKIP forbids to skip it");
+    println!("SKIPPED: {test}: {why}");
+    false
+}
+
 impl OpenDkimd {
     pub fn start(options: &Options) -> OpenDkimd {
         let dir = directory();
@@ -129,10 +144,6 @@ impl OpenDkimd {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
     }
 
     pub fn conf(&self) -> PathBuf {
