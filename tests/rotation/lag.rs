@@ -16,13 +16,13 @@ pub struct Lag {
 }
 
 impl Lag {
-    /// `denied` says whether there is nothing that could go wrong now, or somebody was just told the old state and
-    /// will believe it for as long as possible: the worst moment for the truth to arrive.
+    /// `worst_moment`: somebody has just been told the old state, and will believe it for as long as it is possible to
+    /// be wrong. The secondary hears of the change right after that.
     pub fn start(
         zone: &str,
         [primary, secondary]: [SocketAddr; 2],
         delay: Duration,
-        denied: impl Fn() -> bool + Send + 'static,
+        worst_moment: impl Fn() -> bool + Send + 'static,
     ) -> Lag {
         let stop = Arc::new(AtomicBool::new(false));
         let zone = Name::from_ascii(format!("{zone}.")).unwrap();
@@ -38,7 +38,7 @@ impl Lag {
                     // A change that comes while an earlier one waits travels with it.
                     changed = changed.or(Some(Instant::now()));
                 }
-                if changed.is_some_and(|at| at.elapsed() >= delay) && denied() {
+                if changed.is_some_and(|at| at.elapsed() >= delay) && worst_moment() {
                     notify(secondary, &zone);
                     changed = serial(secondary, &zone).filter(|s| Some(*s) == last).map_or(changed, |_| None);
                 }

@@ -72,7 +72,8 @@ impl Rig {
         // The verifier's resolver happens to be nearer to the server that lags.
         let resolver = Unbound::start(ZONE, &[secondary.address]);
         let resolver_address = resolver.address;
-        let lag = Lag::start(ZONE, [primary.address, secondary.address], LAG, move || !expires_soon(resolver_address));
+        let lag =
+            Lag::start(ZONE, [primary.address, secondary.address], LAG, move || just_denied_or_known(resolver_address));
 
         let sink_port = free_port();
         let sink = Sink::start(sink_port, resolver.address, &directory.path().join("received"));
@@ -191,11 +192,11 @@ fn ask(server: SocketAddr, selector: &str, recursion: bool) -> Answer {
     wire::ask(server, &name, RecordType::TXT, Options { recursion, ..Options::default() })
 }
 
-/// Whether the resolver holds a denial of s2 that it will soon ask again about. Who denies for long yet is worse.
-fn expires_soon(resolver: SocketAddr) -> bool {
+/// Whether the resolver knows s2 already, or has this very second cached that there is none.
+fn just_denied_or_known(resolver: SocketAddr) -> bool {
     match ask(resolver, "s2", true) {
-        Answer::NxDomain(denial) | Answer::NoData(denial) => denial.ttl().is_some_and(|ttl| ttl < NEGATIVE_TTL),
-        _ => false,
+        Answer::NxDomain(denial) | Answer::NoData(denial) => denial.ttl().is_none_or(|ttl| ttl == NEGATIVE_TTL),
+        _ => true,
     }
 }
 
