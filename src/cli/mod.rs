@@ -32,6 +32,7 @@ mod retire;
 mod revoke;
 mod rollback;
 mod rotate;
+mod secrets;
 mod shell;
 mod state;
 mod status;
@@ -108,6 +109,7 @@ enum Command {
     Release(release::Args),
     Log(log::Args),
     Dns(dns::Args),
+    Secrets(secrets::Args),
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
@@ -135,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Release(args) => release::run(&shell, args),
         Command::Log(args) => log::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
+        Command::Secrets(args) => secrets::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),

@@ -9,6 +9,7 @@ pub mod log;
 pub mod paint;
 pub mod plan;
 pub mod run;
+pub mod secrets;
 pub mod status;
 pub mod timeline;
 pub mod verify;
