@@ -13,5 +13,6 @@ pub mod observe;
 pub mod post;
 mod primes;
 pub mod sealing;
+pub mod spf;
 pub mod vault;
 pub mod world;
