@@ -6,43 +6,16 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::spf::macro_string::{MacroString, Place};
 use dkimctl_state::record::spf::{
-    Directive, DomainSpec, DualCidr, Letter, Mechanism, Modifier, Qualifier, SpfRecord, Term, ascii, is_spf,
+    Directive, DomainSpec, DualCidr, Letter, Mechanism, Modifier, SpfRecord, Term, ascii, is_spf,
 };
 use dkimctl_state::record::txt::TxtText;
-use dkimctl_state::time::Time;
 
 use super::resolver::{Data, Kind, QueryName, Reply, Resolver};
+pub use super::session::{Outcome, Session, in_network};
+use super::session::{Sender, dotted, is_checkable, is_in, reversed, version};
 use super::tree::{AtDomain, Branch, Visit};
-
-/// RFC 7208 section 2.6: the result of check_host().
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Pass,
-    Fail,
-    SoftFail,
-    Neutral,
-    None,
-    TempError,
-    PermError,
-}
-
-/// What a receiving host knows of a message before it accepts it.
-#[derive(Debug, Clone)]
-pub struct Session {
-    pub ip: IpAddr,
-    /// The argument of HELO or EHLO.
-    pub helo: String,
-    /// The argument of MAIL FROM without angle brackets; empty for a bounce.
-    pub mail_from: String,
-    /// The host that checks, for `%{r}`.
-    pub receiver: String,
-    /// For `%{t}`.
-    pub now: Time,
-}
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,17 +68,11 @@ pub fn analyze(resolver: &dyn Resolver, domain: &str) -> Branch {
     Walk::new(resolver, domain.to_owned()).branch(domain).0
 }
 
-/// The same for a record that is not published yet.
-pub fn analyze_record(resolver: &dyn Resolver, domain: &str, text: &TxtText) -> Branch {
+/// The same for texts that stand, or might stand, at the name.
+pub fn analyze_texts(resolver: &dyn Resolver, domain: &str, texts: Vec<TxtText>) -> Branch {
     let mut walk = Walk::new(resolver, domain.to_owned());
-    let (at, record) = read(vec![text.clone()]);
+    let (at, record) = read(texts);
     walk.record(domain, at, record).0
-}
-
-/// The identity that is checked.
-struct Sender {
-    local: String,
-    domain: String,
 }
 
 /// Who asks to deliver.
@@ -140,37 +107,6 @@ enum Stop {
 
 /// The `exp=` that speaks for a fail, and the domain that it stands at.
 type Exp = Option<(DomainSpec, String)>;
-
-impl Sender {
-    fn of(session: &Session) -> Sender {
-        let from = session.mail_from.trim();
-        let from = from.strip_prefix('<').and_then(|f| f.strip_suffix('>')).unwrap_or(from);
-        // RFC 7208 section 2.4: a null reverse-path means postmaster at the HELO name; section 4.3: so does a missing
-        // local part at its domain.
-        let (local, domain) = match from.rsplit_once('@') {
-            _ if from.is_empty() => ("", session.helo.as_str()),
-            Some((local, domain)) => (local, domain),
-            None => ("", from),
-        };
-        let local = if local.is_empty() { "postmaster" } else { local };
-        Sender { local: local.to_owned(), domain: a_labels(domain) }
-    }
-}
-
-/// RFC 7208 section 4.3: U-labels are converted to A-labels first.
-fn a_labels(domain: &str) -> String {
-    let bare = domain.strip_suffix('.').unwrap_or(domain);
-    if bare.is_ascii() {
-        bare.to_owned()
-    } else {
-        bare.parse::<Fqdn>().map_or(bare.to_owned(), |name| name.to_string())
-    }
-}
-
-fn is_checkable(domain: &str) -> bool {
-    let plain = |c: char| c.is_ascii_graphic() && !"[]()<>@,;:\\\"".contains(c);
-    domain.contains('.') && domain.chars().all(plain) && QueryName::parse(domain).is_some()
-}
 
 impl<'a> Walk<'a> {
     fn new(resolver: &'a dyn Resolver, start: String) -> Self {
@@ -543,31 +479,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl From<Qualifier> for Outcome {
-    fn from(qualifier: Qualifier) -> Self {
-        match qualifier {
-            Qualifier::Pass => Outcome::Pass,
-            Qualifier::Neutral => Outcome::Neutral,
-            Qualifier::SoftFail => Outcome::SoftFail,
-            Qualifier::Fail => Outcome::Fail,
-        }
-    }
-}
-
-impl Outcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Pass => "pass",
-            Outcome::Fail => "fail",
-            Outcome::SoftFail => "softfail",
-            Outcome::Neutral => "neutral",
-            Outcome::None => "none",
-            Outcome::TempError => "temperror",
-            Outcome::PermError => "permerror",
-        }
-    }
-}
-
 /// Picks the SPF record among the TXT records of a name (RFC 7208 section 4.5) and reads it.
 fn read(all: Vec<TxtText>) -> (AtDomain, Option<SpfRecord>) {
     let spf: Vec<TxtText> = all.into_iter().filter(is_spf).collect();
@@ -583,7 +494,7 @@ fn read(all: Vec<TxtText>) -> (AtDomain, Option<SpfRecord>) {
 
 fn texts(data: Vec<Data>) -> Vec<TxtText> {
     let text = |data| match data {
-        Data::Txt(text) => Some(text),
+        Data::Txt { text, .. } => Some(text),
         _ => None,
     };
     data.into_iter().filter_map(text).collect()
@@ -597,38 +508,6 @@ fn names(data: Vec<Data>) -> Vec<String> {
     data.into_iter().filter_map(name).collect()
 }
 
-/// Whether `name` is `domain` or lies below it.
-fn is_in(name: &str, domain: &str) -> bool {
-    let (name, domain) = (name.to_ascii_lowercase(), domain.to_ascii_lowercase());
-    name == domain || name.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
-}
-
-/// RFC 7208 section 5: the first `length` bits are compared; families never match each other.
-pub fn in_network(ip: IpAddr, network: IpAddr, length: u8) -> bool {
-    let shared = |xor: u128, width: u32| xor == 0 || width - (128 - xor.leading_zeros()) >= u32::from(length);
-    match (ip, network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => shared((ip.to_bits() ^ network.to_bits()).into(), 32),
-        (IpAddr::V6(ip), IpAddr::V6(network)) => shared(ip.to_bits() ^ network.to_bits(), 128),
-        _ => false,
-    }
-}
-
-/// RFC 7208 section 7.3: an IPv6 address as 32 nibbles with dots between.
-fn dotted(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => {
-            let nibbles: Vec<String> =
-                ip.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).map(|n| format!("{n:x}")).collect();
-            nibbles.join(".")
-        }
-    }
-}
-
-fn reversed(dotted: &str) -> String {
-    dotted.rsplit('.').collect::<Vec<_>>().join(".")
-}
-
-fn version(ip: IpAddr) -> &'static str {
-    if ip.is_ipv4() { "in-addr" } else { "ip6" }
-}
+#[cfg(test)]
+#[path = "eval_tests.rs"]
+mod tests;

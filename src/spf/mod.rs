@@ -4,6 +4,12 @@
 //! [`resolver`] is how they ask DNS, [`lint`] what is wrong with a published record, [`desired`] the record that the
 //! configuration means, and [`publish`] how it comes to stand in a zone.
 
+pub mod desired;
 pub mod eval;
+pub mod lint;
 pub mod resolver;
+mod session;
 pub mod tree;
+
+#[cfg(test)]
+mod fake;

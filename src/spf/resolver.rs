@@ -20,12 +20,18 @@ pub enum Kind {
     Aaaa,
     Mx,
     Ptr,
+    /// Type 99, which nobody reads any more (section 3.1); only the linter asks for it.
+    Spf,
 }
 
 /// One record's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
-    Txt(TxtText),
+    /// The joined text, and where its strings meet: an editor that cuts a record in two may lose a space there.
+    Txt {
+        text: TxtText,
+        cuts: Vec<usize>,
+    },
     Address(IpAddr),
     /// A mail exchanger or a pointer; empty for the root.
     Name(String),
@@ -146,13 +152,15 @@ impl Kind {
             Kind::Aaaa => RecordType::AAAA,
             Kind::Mx => RecordType::MX,
             Kind::Ptr => RecordType::PTR,
+            Kind::Spf => RecordType::Unknown(99),
         }
     }
 
     fn data(self, data: &RData) -> Option<Data> {
         Some(match (self, data) {
             // RFC 7208 section 3.3: the strings of one record are joined without spaces.
-            (Kind::Txt, RData::TXT(txt)) => Data::Txt(TxtText::join(txt.txt_data.iter().map(|chunk| &chunk[..]))),
+            (Kind::Txt | Kind::Spf, RData::TXT(txt)) => Data::strings(txt.txt_data.iter().map(|chunk| &chunk[..])),
+            (Kind::Spf, RData::Unknown { rdata, .. }) => Data::strings(strings_in(&rdata.anything)),
             (Kind::A, RData::A(a)) => Data::Address(a.0.into()),
             (Kind::Aaaa, RData::AAAA(aaaa)) => Data::Address(aaaa.0.into()),
             (Kind::Mx, RData::MX(mx)) => Data::Name(text_of(&mx.exchange)),
@@ -160,6 +168,30 @@ impl Kind {
             _ => return None,
         })
     }
+}
+
+impl Data {
+    fn strings<'d>(chunks: impl Iterator<Item = &'d [u8]>) -> Data {
+        let chunks: Vec<&[u8]> = chunks.collect();
+        let mut end = 0;
+        let ends = chunks.iter().map(|chunk| {
+            end += chunk.len();
+            end
+        });
+        let mut cuts: Vec<usize> = ends.collect();
+        cuts.pop();
+        Data::Txt { text: TxtText::join(chunks), cuts }
+    }
+}
+
+/// The character-strings of a record's data (RFC 1035 section 3.3).
+fn strings_in(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = data.split_first()?;
+        let (string, rest) = rest.split_at_checked(usize::from(*length))?;
+        data = rest;
+        Some(string)
+    })
 }
 
 impl std::fmt::Display for Kind {

@@ -94,7 +94,7 @@ const DELIMITERS: &str = ".-+,/_=";
 pub enum Place {
     /// A domain-spec: `c`, `r` and `t` are not allowed.
     Domain,
-    /// The value of a modifier that nobody knows: any macro.
+    /// The value of a modifier that nobody knows: the same, for those letters are for `exp` texts only.
     Modifier,
     /// An explanation text: any macro, and spaces.
     Explanation,
@@ -230,7 +230,7 @@ fn parse_macro(text: &str, place: Place) -> At<(Part, usize)> {
         .map(|(_, letter)| *letter)
         .ok_or((2, Wrong::MacroLetter(Some(first))))?;
     // RFC 7208 section 7.2: c, r and t are allowed only in the texts that exp= leads to.
-    if place == Place::Domain && matches!(letter, Letter::PrettyIp | Letter::Receiver | Letter::Timestamp) {
+    if place != Place::Explanation && matches!(letter, Letter::PrettyIp | Letter::Receiver | Letter::Timestamp) {
         return Err((2, Wrong::ExplanationOnly(first)));
     }
     let mut rest = &body[1..];
