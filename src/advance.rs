@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dkimctl_state::lifecycle::check::{Rule, check};
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::Ledger;
 use dkimctl_state::lifecycle::plan::{Plan, names_to_see, plan};
 use dkimctl_state::lifecycle::rotation::Now;
 use dkimctl_state::lifecycle::settings::Settings;
@@ -42,6 +41,11 @@ impl Watcher for () {}
 /// How long a look at the world may be acted upon: a process that was paused looks again.
 const FRESH: Span = Span::seconds(60);
 
+/// A clock that went back meanwhile says nothing of how long ago the look was.
+fn fresh(looked_at: Time, now: Time) -> bool {
+    now >= looked_at && now.since(looked_at) <= FRESH
+}
+
 /// Advances these domains as far as they go now.
 pub fn advance(
     world: &World<'_>,
@@ -59,7 +63,7 @@ pub fn advance(
     let mut looked_at = world.clock.now();
     while !waiting.is_empty() {
         let at = world.clock.now();
-        if at.since(looked_at) > FRESH {
+        if !fresh(looked_at, at) {
             stale = waiting.clone();
         }
         if !stale.is_empty() {
@@ -93,7 +97,7 @@ pub fn advance(
             !resting
         });
         let steps = batch.permitted(plans, wave, at, &mut run, &mut waiting);
-        if world.clock.now().since(looked_at) > FRESH {
+        if !fresh(looked_at, world.clock.now()) {
             stale = waiting.clone();
             continue;
         }
@@ -230,7 +234,7 @@ impl<'a> Batch<'a> {
         let ledger = &mut self.subjects[index].ledger;
         let before = ledger.clone();
         // A host may prove again what is known, and late proofs may have nothing left to prove; neither is an error.
-        let told = ledger.record(fact, at).is_ok() && without_time(&before) != without_time(ledger);
+        let told = ledger.record(fact, at).is_ok() && !ledger.says_the_same(&before);
         if told {
             watcher.fact(&ledger.domain, fact);
             self.events[index].push((at, fact.clone()));
@@ -285,9 +289,4 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
-}
-
-/// The ledger without the time of its newest fact: a fact that changes nothing else is not worth writing down.
-fn without_time(ledger: &Ledger) -> impl PartialEq + '_ {
-    (&ledger.lines, &ledger.maxima, &ledger.hold)
 }

@@ -62,6 +62,8 @@ pub enum FileError {
     WritableByOthers { path: PathBuf, mode: u32 },
     #[error("{path} belongs to uid {uid}, neither to root nor to the user that runs this or is to own the file; chown it, or name a directory of your own", path = path.display())]
     ForeignOwner { path: PathBuf, uid: u32 },
+    #[error("{path} is open to others (mode {mode:04o}), so the secret in it may be none any more; chmod go= {path}, and replace it if anybody else uses this machine", path = path.display())]
+    OpenToOthers { path: PathBuf, mode: u32 },
     #[error("{path} is no regular file; move it away", path = path.display())]
     NotAFile { path: PathBuf },
     #[error("{path} read back differently from what was written; the disk or its file system is not to be trusted: check it (dmesg) before trying again", path = path.display())]
@@ -95,25 +97,46 @@ impl Dir {
 
     /// Like [`Dir::open_own`] one level down, and never through a symbolic link.
     pub fn child(&self, name: &str, access: Access) -> Result<Dir, FileError> {
-        let path = self.path.join(name);
-        let made = match mkdirat(&self.fd, name, Mode::from_bits_truncate(access.mode & 0o700)) {
-            Ok(()) => true,
-            Err(Errno::EEXIST) => false,
-            Err(e) => return Err(FileError::new(&path, "made", e)),
+        let fd = match self.open_child(name) {
+            Err(FileError::Missing { .. }) => {
+                self.make_child(name, access)?;
+                self.open_child(name)?
+            }
+            opened => opened?,
         };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(|e| match e {
-            Errno::ELOOP | Errno::ENOTDIR if self.is_symlink(name) => FileError::Symlink { path: path.clone() },
-            e => FileError::new(&path, "opened", e),
-        })?;
-        let file = File::from(fd);
-        if made {
-            set_access(&file, &path, access)?;
-            self.sync()?;
-        }
+        let (file, path) = (File::from(fd), self.path.join(name));
         let seen = file.metadata().map_err(|e| FileError::io(&path, "read", e))?;
         check_own(&path, seen.mode(), seen.uid(), access.owner, false)?;
         Ok(Dir { fd: file.into(), path })
+    }
+
+    /// A directory too gets its name only when mode and owner are right: after a crash in between, the next run would
+    /// take it for somebody's choice, and a signer could not enter it.
+    fn make_child(&self, name: &str, access: Access) -> Result<(), FileError> {
+        let (path, partial) = (self.path.join(name), format!(".{name}{PARTIAL}"));
+        match mkdirat(&self.fd, &*partial, Mode::from_bits_truncate(access.mode & 0o700)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(e) => return Err(FileError::new(&path, "made", e)),
+        }
+        set_access(&File::from(self.open_child(&partial)?), &path, access)?;
+        // A plain rename replaces nothing but an empty directory.
+        match nix::fcntl::renameat(&self.fd, &*partial, &self.fd, name) {
+            // Another process was as fast.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(Errno::EEXIST | Errno::ENOTEMPTY) => {
+                let _ = unlinkat(&self.fd, &*partial, UnlinkatFlags::RemoveDir);
+            }
+            Err(e) => return Err(FileError::new(&path, "made", e)),
+        }
+        self.sync()
+    }
+
+    fn open_child(&self, name: &str) -> Result<OwnedFd, FileError> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        openat(&self.fd, name, flags, Mode::empty()).map_err(|e| match e {
+            Errno::ELOOP | Errno::ENOTDIR if self.is_symlink(name) => FileError::Symlink { path: self.path.join(name) },
+            e => FileError::new(&self.path.join(name), "opened", e),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -180,7 +203,8 @@ impl Dir {
             if name.starts_with('.') && name.ends_with(PARTIAL) {
                 match self.remove_orphan(&name) {
                     Ok(()) => removed += 1,
-                    Err(FileError::Busy { .. }) => {}
+                    // In work; or a directory in the making.
+                    Err(FileError::Busy { .. } | FileError::NotAFile { .. }) => {}
                     Err(e) => return Err(e),
                 }
             }
@@ -206,7 +230,9 @@ impl Dir {
             }
         }
         linkat(&self.fd, partial, &self.fd, name, AtFlags::empty())?;
-        unlinkat(&self.fd, partial, UnlinkatFlags::NoRemoveDir)
+        // If this fails, or never happens, the next run removes the second name.
+        let _ = unlinkat(&self.fd, partial, UnlinkatFlags::NoRemoveDir);
+        Ok(())
     }
 
     /// Makes the names of this directory durable.
@@ -269,7 +295,11 @@ impl Dir {
     }
 
     fn shred_open(&self, file: &File, name: &str) -> Result<(), FileError> {
-        let length = file.metadata().map_or(0, |seen| seen.len());
+        // With a second name it is a finished file, whose first name a crash left behind: the content stays.
+        let seen = file.metadata().map_err(|e| FileError::io(&self.path.join(name), "read", e))?;
+        if seen.nlink() > 1 {
+            return self.remove(name).map(drop);
+        }
         // A secret is 0400; its owner may write it only after asking for that.
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let writable = openat(&self.fd, name, flags, Mode::empty()).or_else(|_| {
@@ -279,7 +309,7 @@ impl Dir {
         if let Ok(fd) = writable {
             let mut file = File::from(fd);
             // As good as it goes: whether or not the blocks could be wiped, the name must go.
-            let _ = file.write_all(&vec![0; length.min(LIMIT) as usize]).and_then(|()| file.sync_all());
+            let _ = file.write_all(&vec![0; seen.len().min(LIMIT) as usize]).and_then(|()| file.sync_all());
         }
         self.remove(name).map(drop)
     }
@@ -297,6 +327,18 @@ pub fn read_all(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError
     let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(LIMIT).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// Reads a file with a secret in it. One that others can read or change is refused; a pipe or a file descriptor
+/// (`/dev/fd/3`) is taken as it is.
+pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let file = File::open(path).map_err(|e| FileError::io(path, "read", e))?;
+    let seen = file.metadata().map_err(|e| FileError::io(path, "read", e))?;
+    // Readable for its group is a choice (root:dkim 0640); readable for all, or writable for others, is a mistake.
+    if seen.is_file() && seen.mode() & 0o027 != 0 {
+        return Err(FileError::OpenToOthers { path: path.to_owned(), mode: seen.mode() & 0o7777 });
+    }
+    read_all(file, path)
 }
 
 /// Sets owner and mode through the open file, in the order in which nobody else can read it at any instant. Returns

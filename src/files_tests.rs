@@ -55,6 +55,29 @@ fn orphans_are_removed_and_files_in_work_are_not() {
 }
 
 #[test]
+fn a_finished_file_survives_the_removal_of_its_first_name() {
+    let (_temp, dir) = dir();
+    dir.create("a", b"whole", SECRET).unwrap();
+    std::fs::hard_link(dir.path().join("a"), dir.path().join(".a.partial")).unwrap();
+    assert_eq!(dir.sweep().unwrap(), 1);
+    assert_eq!(dir.names().unwrap(), ["a"]);
+    assert_eq!(dir.read("a").unwrap().unwrap().as_slice(), b"whole");
+}
+
+#[test]
+fn a_directory_that_a_crash_left_unfinished_is_finished() {
+    let (_temp, dir) = dir();
+    std::fs::create_dir(dir.path().join(".sub.partial")).unwrap();
+    std::fs::set_permissions(dir.path().join(".sub.partial"), PermissionsExt::from_mode(0o700)).unwrap();
+    assert_eq!(dir.sweep().unwrap(), 0);
+    dir.child("sub", Access::mode(0o750)).unwrap();
+    assert_eq!(mode(&dir.path().join("sub")), 0o750);
+    dir.child("sub", Access::mode(0o700)).unwrap();
+    assert_eq!(mode(&dir.path().join("sub")), 0o750, "what is there is somebody's choice");
+    assert_eq!(dir.names().unwrap(), ["sub"]);
+}
+
+#[test]
 fn links_and_fifos_are_refused() {
     let (temp, dir) = dir();
     std::fs::write(temp.path().join("victim"), b"theirs").unwrap();

@@ -31,8 +31,7 @@ mod tests {
 
     #[test]
     fn a_hardened_process_leaves_no_core_and_no_readable_file() {
-        let before = umask(Mode::empty());
-        umask(before);
+        let before = umask(Mode::from_bits_truncate(0o022));
         assert_eq!(harden(), Vec::<String>::new());
         assert_eq!(nix::sys::resource::getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
         assert!(!prctl::get_dumpable().unwrap());

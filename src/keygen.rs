@@ -19,8 +19,8 @@ use crate::primes;
 /// What kind of key is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
-    /// RSA with a modulus of `bits`: 2048, 3072 or 4096. Longer ones than 2048 do not fit one TXT string, and not every
-    /// verifier takes more than 2048 (RFC 8301 section 3.2).
+    /// RSA with a modulus of `bits`: 2048, 3072 or 4096. RFC 8301 section 3.2 asks for 2048 at least; longer ones make
+    /// longer records, which some DNS hosts refuse, and cost every verifier time.
     Rsa { bits: u16 },
     /// Ed25519 (RFC 8463), beside an RSA key: too few verifiers know it alone.
     Ed25519,
@@ -37,7 +37,7 @@ pub struct PrivateKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error(
-        "an RSA key of {0} bits is not made here; 2048 is what every verifier takes (RFC 8301 section 3.2): set 2048, 3072 or 4096"
+        "an RSA key of {0} bits is not made here; keys should have 2048 at least, and verifiers need not take more than 4096 (RFC 8301 section 3.2): set 2048, 3072 or 4096"
     )]
     Size(u16),
     #[error("`{0}` is no kind of key; write rsa2048, rsa3072, rsa4096 or ed25519")]
@@ -67,7 +67,7 @@ pub enum KeyError {
     )]
     Short(usize),
     #[error(
-        "the RSA key has {0} bits, and more than 4096 neither fit DNS well nor are verified everywhere (RFC 8301 section 3.2): use a key of 2048"
+        "the RSA key has {0} bits, and verifiers need not take more than 4096 (RFC 8301 section 3.2): use a key of 2048"
     )]
     Long(usize),
 }
@@ -179,7 +179,7 @@ impl PrivateKey {
     }
 }
 
-/// PKCS#8 version 1 (RFC 8410 section 7), without the public half: OpenSSL before 3.2 refuses version 2.
+/// PKCS#8 version 1 (RFC 8410 section 7), without the public half: OpenSSL 3.0 cannot read version 2.
 pub(crate) fn ed25519_pem(key: &ed25519_dalek::SigningKey) -> Zeroizing<String> {
     let mut bytes = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
     let pem = bytes.to_pkcs8_pem(LineEnding::LF).expect("32 octets are a key");
@@ -190,8 +190,8 @@ pub(crate) fn ed25519_pem(key: &ed25519_dalek::SigningKey) -> Zeroizing<String> 
 /// The first PEM block with a private key, from `-----BEGIN` to its end, and its label.
 fn pem_block(text: &[u8]) -> Result<(&str, &str), KeyError> {
     const BEGIN: &str = "-----BEGIN ";
-    // SEQUENCE with a long length: how every DER private key begins.
-    if let [0x30, 0x81..=0x84, ..] | [0x30, 0x2e, ..] = text {
+    // A SEQUENCE with a long length, or with that of an Ed25519 key: how DER private keys begin.
+    if let [0x30, 0x81..=0x84 | 0x2e | 0x51, ..] = text {
         return Err(KeyError::Der);
     }
     let text = std::str::from_utf8(text).map_err(|_| KeyError::NotPem)?;

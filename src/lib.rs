@@ -5,14 +5,24 @@
 
 pub mod advance;
 pub mod clock;
+pub mod config;
 pub mod dns;
+pub mod embedded_dns;
 pub mod files;
+pub mod host;
 pub mod hygiene;
 pub mod keygen;
 pub mod observe;
 pub mod post;
 mod primes;
+pub mod receipts;
+pub mod report;
 pub mod sealing;
+pub mod secrets;
+pub mod signers;
 pub mod spf;
 pub mod vault;
 pub mod world;
+
+#[cfg(test)]
+mod leak_tests;

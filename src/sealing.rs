@@ -4,9 +4,7 @@
 //! what came out with a signed document, always.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -15,7 +13,7 @@ use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{DecryptError, Decryptor, Encryptor};
 use zeroize::Zeroizing;
 
-use crate::files::{self, FileError};
+use crate::files::{FileError, read_private};
 use crate::keygen::{KeyError, PrivateKey};
 
 /// scrypt's work factor for a break-glass identity, as a power of two: a second or so on today's machines. It is always
@@ -288,16 +286,6 @@ fn encrypt_armored(encryptor: Encryptor, plain: &[u8]) -> std::io::Result<Vec<u8
 
 fn is_age_file(text: &[u8]) -> bool {
     text.starts_with(b"age-encryption.org/") || text.trim_ascii_start().starts_with(b"-----BEGIN AGE ENCRYPTED FILE")
-}
-
-fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let file = File::open(path).map_err(|e| FileError::io(path, "read", e))?;
-    let seen = file.metadata().map_err(|e| FileError::io(path, "read", e))?;
-    // Readable for its group is a choice (root:dkim 0640); readable for all, or writable for others, is a mistake.
-    if seen.is_file() && seen.mode() & 0o027 != 0 {
-        return Err(OpenError::OpenToOthers { path: path.display().to_string(), mode: seen.mode() & 0o7777 });
-    }
-    Ok(files::read_all(file, path)?)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Rfc2136 {
         self
     }
 
-    /// UPDATE messages sent so far.
+    /// UPDATE messages sent so far that were to change something.
     pub fn messages_sent(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
@@ -151,7 +151,11 @@ impl Rfc2136 {
         match answer {
             Answer::Records(records) if records.authoritative => Ok(at_name(name, &records.answers)),
             Answer::NxDomain(negative) | Answer::NoData(negative) if negative.authoritative => Ok(AtName::Absent),
-            Answer::Records(_) | Answer::NxDomain(_) | Answer::NoData(_) => Err(self.not_authoritative(zone)),
+            Answer::NoData(negative) => match delegated_below(zone, negative) {
+                Some(why) => Ok(AtName::Unsupported(why)),
+                None => Err(self.not_authoritative(zone)),
+            },
+            Answer::Records(_) | Answer::NxDomain(_) => Err(self.not_authoritative(zone)),
             Answer::Rcode(ResponseCode::Refused | ResponseCode::NotAuth) => Err(self.not_authoritative(zone)),
             Answer::Rcode(code) => Err(self.query_failed(name, *code)),
             Answer::Timeout => Err(self.no_connection("no answer in time")),
@@ -219,6 +223,7 @@ impl Rfc2136 {
     /// whatever goes wrong after that is unknown.
     fn exchange(&self, stream: &mut Option<TcpStream>, update: Update, zone: &Fqdn) -> Exchanged {
         let id = Message::query().id;
+        let changes = update.changes();
         let mut request = update.finish(id);
         let now = (self.now)();
         let mac = match self.config.key.sign(&mut request, now.max(0) as u64) {
@@ -230,7 +235,7 @@ impl Rfc2136 {
             Ok(open) => open,
             Err(error) => return Exchanged::Fatal(error),
         };
-        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.messages.fetch_add(u64::from(changes), Ordering::Relaxed);
         let answer = wire::send_message(&mut open, &request, self.config.timeout)
             .and_then(|()| wire::receive_message(&mut open, self.config.timeout));
         let answer = match answer {
@@ -282,6 +287,13 @@ enum Exchanged {
     /// No message would fare better.
     Fatal(ProviderError),
     Unknown(String),
+}
+
+/// A referral to a zone below ours: one delegated name must not hold up the others.
+fn delegated_below(zone: &Fqdn, negative: &wire::Negative) -> Option<String> {
+    let (below, server) = negative.referral.first()?;
+    let below = from_name(below).filter(|below| below != zone && below.is_in(zone))?;
+    Some(format!("`{below}` is a zone of its own, delegated to {server}; publish through the host of that zone"))
 }
 
 fn at_name(name: &Fqdn, answers: &[Record]) -> AtName {

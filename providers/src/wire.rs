@@ -77,6 +77,8 @@ pub struct Negative {
     pub authoritative: bool,
     /// The zone and its SOA as in the answer, with the SOA record's own TTL.
     pub soa: Option<(Name, u32, SOA)>,
+    /// Zones and name servers that we are referred to, when not `authoritative` (RFC 1034 section 4.3.2).
+    pub referral: Vec<(Name, Name)>,
 }
 
 impl Negative {
@@ -198,8 +200,9 @@ fn over_udp(
                 let index = flight.index;
                 packet_id(packet).map(|id| flying.remove(&id));
                 match said {
-                    Said::Truncated | Said::Answer(Answer::Rcode(ResponseCode::FormErr)) => for_tcp.push(index),
-                    Said::Answer(answer) => answers[index] = Some(answer),
+                    Said::Truncated => for_tcp.push(index),
+                    Said::Answer(answer) if *answer == Answer::Rcode(ResponseCode::FormErr) => for_tcp.push(index),
+                    Said::Answer(answer) => answers[index] = Some(*answer),
                 }
             }
             Err(error) if is_refused(&error) => return Ok(unanswered(answers)),
@@ -260,7 +263,7 @@ fn ask_stream(
                 return Err(garbled("an answer with an id that was not asked"));
             };
             answers[flight.index] = Some(match read_answer(&packet, &questions[flight.index]) {
-                Some(Said::Answer(answer)) => answer,
+                Some(Said::Answer(answer)) => *answer,
                 Some(Said::Truncated) => Answer::Garbled("a truncated answer over TCP".into()),
                 None => Answer::Garbled("an answer over TCP that does not repeat the question".into()),
             });
@@ -334,7 +337,7 @@ fn packet_id(packet: &[u8]) -> Option<u16> {
 
 enum Said {
     Truncated,
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// Reads an answer to `question`; `None` when it is an answer to something else. The caller has matched the id.
@@ -343,7 +346,7 @@ fn read_answer(packet: &[u8], question: &Question) -> Option<Said> {
         Ok(message) => message,
         // Of a truncated packet the header is enough, wherever the cut went.
         Err(_) if packet.len() >= 12 && packet[2] & 0x82 == 0x82 => return Some(Said::Truncated),
-        Err(error) => return Some(Said::Answer(Answer::Garbled(format!("not a DNS message: {error}")))),
+        Err(error) => return Some(Said::Answer(Box::new(Answer::Garbled(format!("not a DNS message: {error}"))))),
     };
     if message.message_type != MessageType::Response {
         return None;
@@ -362,7 +365,7 @@ fn read_answer(packet: &[u8], question: &Question) -> Option<Said> {
         return Some(Said::Truncated);
     }
     let authoritative = message.authoritative;
-    Some(Said::Answer(match code {
+    Some(Said::Answer(Box::new(match code {
         // An alias whose target is missing comes with NXDOMAIN, which is about the target (RFC 2308 section 2.1).
         ResponseCode::NoError | ResponseCode::NXDomain if !message.answers.is_empty() => Answer::Records(Records {
             authoritative,
@@ -370,17 +373,22 @@ fn read_answer(packet: &[u8], question: &Question) -> Option<Said> {
             authorities: message.authorities,
             additionals: message.additionals,
         }),
-        ResponseCode::NoError => Answer::NoData(Negative { authoritative, soa: find_soa(&message.authorities) }),
-        ResponseCode::NXDomain => Answer::NxDomain(Negative { authoritative, soa: find_soa(&message.authorities) }),
+        ResponseCode::NoError => Answer::NoData(negative(&message)),
+        ResponseCode::NXDomain => Answer::NxDomain(negative(&message)),
         code => Answer::Rcode(code),
-    }))
+    })))
 }
 
-fn find_soa(records: &[Record]) -> Option<(Name, u32, SOA)> {
-    records.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some((record.name.clone(), record.ttl, soa.clone())),
-        _ => None,
-    })
+fn negative(message: &Message) -> Negative {
+    let mut negative = Negative { authoritative: message.authoritative, soa: None, referral: Vec::new() };
+    for record in &message.authorities {
+        match &record.data {
+            RData::SOA(soa) => negative.soa = Some((record.name.clone(), record.ttl, soa.clone())),
+            RData::NS(target) => negative.referral.push((record.name.clone(), target.0.clone())),
+            _ => {}
+        }
+    }
+    negative
 }
 
 /// The answer that a failed connection amounts to.

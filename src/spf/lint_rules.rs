@@ -188,7 +188,7 @@ impl Lint<'_> {
                 _ => {}
             }
             let is_include = matches!(term, Term::Directive(d) if matches!(d.mechanism, Mechanism::Include(_)));
-            if is_include && !included.insert(below.domain.to_ascii_lowercase()) {
+            if is_include && below.at != AtDomain::Loop && !included.insert(below.domain.to_ascii_lowercase()) {
                 let fix = "delete one: each costs its lookups again";
                 self.find("SPF014", domain, format!("`{term}` is included a second time"), fix);
             }

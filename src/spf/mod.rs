@@ -7,6 +7,7 @@
 pub mod desired;
 pub mod eval;
 pub mod lint;
+pub mod publish;
 pub mod resolver;
 mod session;
 pub mod tree;

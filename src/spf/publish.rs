@@ -327,10 +327,8 @@ fn save(
     expected: Option<&str>,
     document: &Document,
 ) -> Result<String, PublishError> {
-    let damaged = |error: serde_json::Error| PublishError::Damaged {
-        domain: domain.clone(),
-        problem: error.to_string(),
-    };
+    let damaged =
+        |error: serde_json::Error| PublishError::Damaged { domain: domain.clone(), problem: error.to_string() };
     let text = serde_json::to_string(document).map_err(damaged)?;
     store.set_note(&key(domain), expected, &text)?;
     Ok(text)

@@ -87,6 +87,11 @@ impl Update {
         self.updates += 1;
     }
 
+    /// Whether it changes anything, or only asks by its prerequisites.
+    pub fn changes(&self) -> bool {
+        self.updates > 0
+    }
+
     pub fn fits(&self) -> bool {
         self.head.len() + self.tail.len() <= ROOM
     }
@@ -187,7 +192,7 @@ pub(super) enum Distrust {
     BadSignature,
     /// The server's time by its own clock, in seconds since 1970.
     BadTime(u64),
-    Unsigned(Message),
+    Unsigned(Box<Message>),
     Untrue(String),
 }
 
@@ -235,7 +240,7 @@ impl Key {
         if message.message_type != MessageType::Response || message.id != id {
             return Err(untrue("not the answer to our message"));
         }
-        let Some(record) = &message.signature else { return Err(Distrust::Unsigned(message)) };
+        let Some(record) = &message.signature else { return Err(Distrust::Unsigned(Box::new(message))) };
         let tsig = &record.data;
         // These two come unsigned, for there is no key in common to sign with (RFC 8945 section 5.2).
         match tsig.error {

@@ -48,3 +48,24 @@ fn names_outside_the_zone_are_refused_before_anything_is_sent() {
     assert!(matches!(&outcomes[..], [Outcome::Rejected(ProviderError::NoZone(_))]), "{outcomes:?}");
     assert_eq!(host.messages_sent(), 0);
 }
+
+/// A server that takes a message and hangs up: what was in it is unknown, what came after it was not tried.
+#[test]
+fn a_lost_answer_is_unknown_and_stops_the_run() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut host = host();
+    host.config.server = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        wire::receive_message(&mut stream, Duration::from_secs(2)).unwrap();
+    });
+    let zone = host.zones().unwrap().remove(0);
+    let add =
+        |i| Op::Add { name: format!("s{i}.example.com").parse().unwrap(), text: "x".repeat(2000).into(), ttl: 60 };
+    let ops: Vec<_> = (0..60).map(|i| Guarded { op: add(i), seen: AtName::Absent }).collect();
+    let outcomes = host.apply(&zone, &ops);
+    let Outcome::Unknown(why) = &outcomes[0] else { panic!("{:?}", outcomes[0]) };
+    assert!(why.contains("may or may not have happened") && why.contains("looks before it writes"), "{why}");
+    assert_eq!(outcomes[59], Outcome::NotTried);
+    assert_eq!(host.messages_sent(), 1, "never sent again blindly");
+}

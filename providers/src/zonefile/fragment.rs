@@ -123,7 +123,7 @@ impl Fragment {
         // A new line takes the place of the first old one, so that a comment above it stays with it.
         let kept = new.and(ours.first().copied());
         for &at in &ours {
-            self.refuse_if_leaned_on(at, Some(at) == kept)?;
+            self.refuse_if_leaned_on(at, new.filter(|_| Some(at) == kept).map(|(_, ttl)| ttl))?;
         }
         for at in ours {
             self.items[at].octets.clear();
@@ -152,19 +152,21 @@ impl Fragment {
         self.items.iter().flat_map(|item| item.octets.iter().copied()).collect()
     }
 
-    /// A line that leaves out its name or TTL has those of the line before: removing that one would change it.
-    fn refuse_if_leaned_on(&self, at: usize, name_stays: bool) -> Result<(), String> {
-        let next = self.items[at + 1..].iter().find(|item| item.record.is_some());
-        match next {
-            Some(next) if next.owner_left_out && !name_stays => {
-                Err("the line below leaves out its name, so it would move to another one; write the name there first"
-                    .into())
-            }
-            Some(next) if next.ttl_left_out && self.default_ttl.is_none() && !self.items[at].ttl_left_out => {
-                Err("the line below leaves out its TTL, so it would change; write a TTL or a $TTL there first".into())
-            }
-            _ => Ok(()),
+    /// A line that leaves out its name or TTL has those of the line before, so it must not lose that one, nor find
+    /// another TTL there. `stays_with` is the TTL of the line that takes the place.
+    fn refuse_if_leaned_on(&self, at: usize, stays_with: Option<u32>) -> Result<(), String> {
+        let Some(next) = self.items[at + 1..].iter().find(|item| item.record.is_some()) else { return Ok(()) };
+        let ttl_differs = match (stays_with, &self.items[at].record) {
+            (Some(ttl), Some(record)) => ttl != record.ttl,
+            _ => !self.items[at].ttl_left_out,
+        };
+        if next.owner_left_out && stays_with.is_none() {
+            return Err("the line below leaves out its name, so it would move to another; write the name there".into());
         }
+        if next.ttl_left_out && self.default_ttl.is_none() && ttl_differs {
+            return Err("the line below leaves out its TTL, so it would change; write a TTL there, or a $TTL".into());
+        }
+        Ok(())
     }
 
     fn items_at(&self, name: &Fqdn) -> impl Iterator<Item = (usize, &Item)> {

@@ -251,6 +251,12 @@ impl Ledger {
         self.keys().find(|(_, key)| key.fingerprint == *fingerprint)
     }
 
+    /// Whether both hold the same facts. A fact that changes nothing but the time of the newest one is not worth
+    /// writing down.
+    pub fn says_the_same(&self, other: &Ledger) -> bool {
+        (&self.lines, &self.maxima, &self.hold) == (&other.lines, &other.maxima, &other.hold)
+    }
+
     pub fn maxima(&self, selector: &Selector) -> Maxima {
         self.maxima.get(selector).copied().unwrap_or_default()
     }
@@ -299,6 +305,13 @@ impl Incoming {
 }
 
 impl Outgoing {
+    pub fn retiring(&self) -> Option<&Retiring> {
+        match self {
+            Outgoing::Retiring(retiring) => Some(retiring),
+            _ => None,
+        }
+    }
+
     pub fn key(&self) -> &Key {
         match self {
             Outgoing::Retiring(r) => &r.key,

@@ -3,6 +3,26 @@
 //! A commit is all or nothing and says what it expects: each ledger names the revision it was loaded at, and the
 //! whole names the writer's epoch, so that a process that was paused for a day cannot write over its successor.
 
+pub mod backup;
+pub mod chain;
+pub mod document;
+pub mod export;
+pub mod high_water;
+pub mod lock;
+pub mod memory;
+pub mod place;
+pub mod sqlite;
+pub mod verify;
+
+#[cfg(test)]
+#[path = "bad_input_tests.rs"]
+mod bad_input_tests;
+#[cfg(test)]
+#[path = "contract_tests.rs"]
+mod contract_tests;
+#[cfg(test)]
+mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::fact::Fact;
@@ -10,6 +30,11 @@ use crate::lifecycle::ledger::{Ledger, Phase};
 use crate::name::SigningDomain;
 use crate::record::dkim::Fingerprint;
 use crate::time::Time;
+
+/// The version of SQLite that is built in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// A ledger as it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,22 +129,39 @@ pub struct Identity {
 pub enum StoreError {
     #[error("the state is in use by {0}")]
     Locked(String),
-    #[error("{domain} was changed by another process since it was read (revision {found}, expected {expected})")]
+    #[error(
+        "{domain} was changed by another process since it was read (revision {found}, expected {expected}); run the command again"
+    )]
     Stale { domain: SigningDomain, expected: u64, found: u64 },
-    #[error("another process has taken over the state (epoch {found}, ours was {ours})")]
+    #[error(
+        "another process has taken over the state (epoch {found}, ours was {ours}), so nothing was written; `dkimctl status` shows where it stands"
+    )]
     Fenced { ours: u64, found: u64 },
     #[error("the key {key} already belongs to {domain}; a key lives once")]
     KeyReused { key: Fingerprint, domain: SigningDomain },
+    #[error("{path}: there is no state here; `dkimctl init` makes one, or name another directory with `--state`")]
+    Missing { path: String },
     #[error("{path}: {problem}")]
     NotAState { path: String, problem: String },
-    #[error("{path}: this is an older copy of the state (serial {found}, but serial {known} was seen)")]
+    #[error(
+        "{path} lies on {kind}: locks and flushes cannot be trusted there, and a state may be lost. Keep it on a local \
+         disk; `--allow-network-state` overrules this at your own risk"
+    )]
+    Network { path: String, kind: &'static str },
+    #[error(
+        "{path}: this is an older copy of the state (serial {found}, but serial {known} was seen on this machine); what \
+         happened in between would be done again. Bring the newer copy back, or accept this one with `dkimctl state \
+         accept-older`"
+    )]
     Older { path: String, found: u64, known: u64 },
-    #[error("{path}: the disk is full; nothing was changed")]
+    #[error("{path}: the disk is full, so nothing was changed; make room and run the command again")]
     Full { path: String },
     #[error("{path}: {problem}")]
     Io { path: String, problem: String },
-    #[error("the document of {domain} cannot be read: {problem}")]
+    #[error(
+        "the document of {domain} is not one that can be kept or read: {problem}; `dkimctl state verify` looks at all of them"
+    )]
     Damaged { domain: String, problem: String },
-    #[error("`{0}` is not what it was")]
+    #[error("the note `{0}` was changed by another process since it was read; run the command again")]
     NoteChanged(String),
 }

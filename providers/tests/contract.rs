@@ -1,0 +1,327 @@
+//! What every DNS host has to do for us, as one table, run against each host that can run here.
+//!
+//! The records are set up and looked at past the provider under test: by nsupdate and plain questions on real
+//! servers, by hand in the file, by the back door in memory.
+
+use std::time::{Duration, Instant};
+
+use dkimctl_providers::memory::Memory;
+use dkimctl_providers::rfc2136::Rfc2136;
+use dkimctl_providers::zonefile::{self, ZoneFile};
+use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome};
+use dkimctl_state::name::Fqdn;
+use dkimctl_state::time::Time;
+
+#[path = "contract/hosts.rs"]
+mod hosts;
+#[path = "contract/rows.rs"]
+mod rows;
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
+
+use hosts::{FileBench, MemoryBench, UpdateBench, config_at, key, rfc2136_at};
+use rows::Expect::{Already, Applied, Conflict, Outside};
+use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
+use servers::{Bind, Knot, TestKey, TestZone, free_port, servers_or_skip};
+
+const ZONE: &str = "contract.example";
+
+/// A DKIM record of a 2048-bit key: 410 octets, two chunks.
+fn dkim(filler: char) -> String {
+    format!("v=DKIM1; k=rsa; p={}", filler.to_string().repeat(392))
+}
+
+// ---- the table ----------------------------------------------------------------------------------------------------
+
+/// Where most rows write; `apex` stands for a name that others use too.
+const KEY: &str = "s1._domainkey";
+
+fn table() -> Vec<Row> {
+    let (a, b) = (&*dkim('A'), &*dkim('B'));
+    let (a200, almost) = (&[chunked(a, 200)], &a.replacen('A', "a", 1));
+    let spf = "v=spf1 -all";
+    let verification = "google-site-verification=abc";
+    vec![
+        row("publish", "a new selector appears, in chunks of 255, and a second run writes nothing")
+            .apply(vec![add(KEY, a, 300)], &[Applied])
+            .quietly(vec![add(KEY, a, 300)], &[Already])
+            .holds(KEY, 300, &[chunked(a, 255)]),
+        row("retire", "our value goes, the name with it, and a second run writes nothing")
+            .put(KEY, 300, &[chunked(a, 255)])
+            .apply(vec![remove(KEY, a)], &[Applied])
+            .quietly(vec![remove(KEY, a)], &[Already])
+            .gone(KEY),
+        row("foreign value, publish", "what others keep at the name stays as it is")
+            .put("apex", 600, &[vec![spf.into()], vec![verification.into()]])
+            .apply(vec![replace("apex", spf, "v=spf1 mx -all", 600)], &[Applied])
+            .holds("apex", 600, &[vec!["v=spf1 mx -all".into()], vec![verification.into()]]),
+        row("foreign value, retire", "removing ours leaves theirs")
+            .put("apex", 600, &[vec![spf.into()], vec![verification.into()]])
+            .apply(vec![remove("apex", spf)], &[Applied])
+            .holds("apex", 600, &[vec![verification.into()]]),
+        row("foreign chunks", "a foreign value in odd chunks is not rewritten when ours is added beside it")
+            .put("apex", 600, &[chunked(b, 100)])
+            .apply(vec![add("apex", spf, 600)], &[Applied])
+            .holds("apex", 600, &[chunked(b, 100), vec![spf.into()]]),
+        row("other chunking, publish", "the same text in chunks of 200 is the same text: one record, no write")
+            .put(KEY, 300, a200)
+            .quietly(vec![add(KEY, a, 300)], &[Already])
+            .holds(KEY, 300, a200),
+        row("other chunking, new TTL", "one record at the end, never two (two would be a permerror)")
+            .put(KEY, 300, a200)
+            .apply(vec![add(KEY, a, 900)], &[Applied])
+            .holds(KEY, 900, &[chunked(a, 255)]),
+        row("other chunking, retire", "removal goes by the chunks that stand there, or it would do nothing in silence")
+            .put(KEY, 300, a200)
+            .apply(vec![remove(KEY, a)], &[Applied])
+            .gone(KEY),
+        row("other chunking, unknown to the planner", "what was seen is compared as text, not as chunks")
+            .put(KEY, 300, a200)
+            .apply_seen(vec![(replace(KEY, a, b, 300), txt(300, &[a]))], &[Applied])
+            .holds(KEY, 300, &[chunked(b, 255)]),
+        row("twice in other chunks", "two copies that differ in chunks alone become one")
+            .put(KEY, 300, &[chunked(a, 200), chunked(a, 255)])
+            .apply(vec![add(KEY, a, 300)], &[Applied])
+            .holds(KEY, 300, &[chunked(a, 255)]),
+        row("one character differs", "what is not the value that was planned for is not removed")
+            .put(KEY, 300, &[chunked(almost, 255)])
+            .apply_seen(vec![(remove(KEY, a), txt(300, &[a]))], &[Conflict])
+            .holds(KEY, 300, &[chunked(almost, 255)]),
+        row("TTL only", "the TTL really changes")
+            .put(KEY, 300, &[chunked(a, 255)])
+            .apply(vec![add(KEY, a, 1200)], &[Applied])
+            .holds(KEY, 1200, &[chunked(a, 255)]),
+        row("concurrent edit", "somebody changed the value between plan and apply: refused, and theirs stands")
+            .put(KEY, 300, &[chunked(a, 255)])
+            .look()
+            .put(KEY, 300, &[chunked(b, 255)])
+            .apply(vec![replace(KEY, a, &dkim('C'), 300)], &[Conflict])
+            .holds(KEY, 300, &[chunked(b, 255)]),
+        row("concurrent publish", "somebody put another value at the free name: refused, and theirs stands")
+            .look()
+            .put(KEY, 300, &[chunked(b, 255)])
+            .apply(vec![add(KEY, a, 300)], &[Conflict])
+            .holds(KEY, 300, &[chunked(b, 255)]),
+        row("cut off before", "a run that was cut off had done it already: the next one sees that it is done")
+            .look()
+            .put(KEY, 300, &[chunked(a, 255)])
+            .apply(vec![add(KEY, a, 300)], &[Already])
+            .holds(KEY, 300, &[chunked(a, 255)]),
+        row("alias", "TXT cannot stand beside a CNAME; servers ignore it with NOERROR, we say so")
+            .alias(KEY, "s1.elsewhere.example.")
+            .apply(vec![add(KEY, a, 300)], &[Conflict]),
+        row("alias meanwhile", "the same, when the alias came after the plan")
+            .look()
+            .alias(KEY, "s1.elsewhere.example.")
+            .apply(vec![add(KEY, a, 300)], &[Conflict]),
+        row("wildcard", "a wildcard makes the name look taken; our record is written all the same")
+            .on(&["zonefile", "bind", "knot"])
+            .put("*", 300, &[vec!["wild".into()]])
+            .apply(vec![add(KEY, a, 300)], &[Applied])
+            .quietly(vec![add(KEY, a, 300)], &[Already])
+            .holds(KEY, 300, &[chunked(a, 255)])
+            .apply(vec![remove(KEY, a)], &[Applied]),
+        row("wildcard with our text", "even one that shows the very same does not count as published")
+            .on(&["bind", "knot"])
+            .put("*", 300, &[chunked(a, 255)])
+            .apply(vec![add(KEY, a, 300)], &[Applied])
+            .quietly(vec![add(KEY, a, 300)], &[Already])
+            .apply(vec![remove(KEY, a)], &[Applied]),
+        row("one bad in a batch", "the others are applied and the bad one is named")
+            .put("s3._domainkey", 300, &[vec!["theirs".into()]])
+            .apply_seen(
+                (1..=5).map(|i| (add(&format!("s{i}._domainkey"), a, 300), AtName::Absent)).collect(),
+                &[Applied, Applied, Conflict, Applied, Applied],
+            )
+            .holds("s3._domainkey", 300, &[vec!["theirs".into()]])
+            .holds("s5._domainkey", 300, &[chunked(a, 255)]),
+        row("outside", "a name that is not in the zone is an error of its own, and the others are applied")
+            .apply_seen(
+                vec![(add("..not-in-zone.test", a, 300), AtName::Absent), (add(KEY, a, 300), AtName::Absent)],
+                &[Outside, Applied],
+            )
+            .holds(KEY, 300, &[chunked(a, 255)]),
+        row("two changes of one name", "the second one is planned upon what the first leaves")
+            .put(KEY, 300, &[chunked(a, 255)])
+            .apply_seen(
+                vec![(replace(KEY, a, b, 300), txt(300, &[a])), (remove(KEY, b), txt(300, &[b]))],
+                &[Applied, Applied],
+            )
+            .gone(KEY),
+        row("upper case and U-labels", "names are A-labels in lower case wherever they come from")
+            .apply(vec![add("S1._DomainKey.BÜCHER", a, 300)], &[Applied])
+            .quietly(vec![add("s1._domainkey.xn--bcher-kva", a, 300)], &[Already])
+            .holds("s1._domainkey.xn--bcher-kva", 300, &[chunked(a, 255)]),
+        row("any octet", "quotes, backslashes, semicolons and what is not ASCII come through")
+            .apply(vec![add(KEY, "a\"b\\c;d é", 300)], &[Applied])
+            .quietly(vec![add(KEY, "a\"b\\c;d é", 300)], &[Already])
+            .holds(KEY, 300, &[vec!["a\"b\\c;d é".into()]]),
+        row("4096 bits", "a text of three chunks").apply(vec![add(KEY, &dkim('A').repeat(2), 300)], &[Applied]).holds(
+            KEY,
+            300,
+            &[chunked(&dkim('A').repeat(2), 255)],
+        ),
+    ]
+}
+
+#[test]
+fn memory() {
+    let host = Memory::new(&[ZONE.parse().unwrap()], 1, || Time::from_unix(1_800_000_000));
+    run_table(table(), "memory", &MemoryBench(host));
+}
+
+#[test]
+fn zone_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("contract.zone");
+    std::fs::write(&path, "; others write here as well\n").unwrap();
+    let zones = vec![(ZONE.parse().unwrap(), path.clone())];
+    let reload_timeout = Duration::from_secs(5);
+    let host = ZoneFile::new(zonefile::Config { zones, default_ttl: 300, reload: vec![], reload_timeout });
+    run_table(table(), "zonefile", &FileBench { host, path });
+}
+
+#[test]
+fn bind() {
+    if servers_or_skip(&[Bind::PROGRAM, "nsupdate"]) {
+        let server = Bind::start(&[key()], &[TestZone::new(ZONE)]);
+        run_table(
+            table(),
+            "bind",
+            &UpdateBench { host: rfc2136_at(&server.address.to_string(), &key()), server: server.address },
+        );
+    }
+}
+
+#[test]
+fn knot() {
+    if servers_or_skip(&[Knot::PROGRAM, "nsupdate"]) {
+        let server = Knot::start(&[key()], &[TestZone::new(ZONE)]);
+        run_table(
+            table(),
+            "knot",
+            &UpdateBench { host: rfc2136_at(&server.address.to_string(), &key()), server: server.address },
+        );
+    }
+}
+
+// ---- beyond the table: what only RFC 2136 servers have ------------------------------------------------------------
+
+/// 2,000 selectors are one short burst: at most 17 messages, and none the second time.
+#[test]
+fn a_fleet_is_packed() {
+    if !servers_or_skip(&[Bind::PROGRAM, Knot::PROGRAM]) {
+        return;
+    }
+    let (bind, knot) = (Bind::start(&[key()], &[TestZone::new(ZONE)]), Knot::start(&[key()], &[TestZone::new(ZONE)]));
+    for server in [bind.address, knot.address] {
+        let host = rfc2136_at(&format!("localhost:{}", server.port()), &key());
+        let zone = host.zones().unwrap().remove(0);
+        let names: Vec<Fqdn> = (0..2000).map(|i| format!("s1._domainkey.d{i}.{ZONE}").parse().unwrap()).collect();
+        let ops = |seen: Vec<AtName>| -> Vec<Guarded> {
+            let add = |name: &Fqdn| Op::Add { name: name.clone(), text: dkim('A').into(), ttl: 300 };
+            names.iter().zip(seen).map(|(name, seen)| Guarded { op: add(name), seen }).collect()
+        };
+        let started = Instant::now();
+        let outcomes = host.apply(&zone, &ops(host.observe(&zone, &names).unwrap()));
+        assert!(started.elapsed() < Duration::from_secs(10), "packing is what makes it fast: {:?}", started.elapsed());
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Applied(None)));
+        let messages = host.messages_sent();
+        assert!(messages <= 17, "{messages} messages");
+        let outcomes = host.apply(&zone, &ops(host.observe(&zone, &names).unwrap()));
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Already));
+        assert_eq!(host.messages_sent(), messages);
+        assert!(host.clock().is_some(), "signed answers carry the server's time");
+    }
+}
+
+/// Every way in which a server or a network says no has its own sentence, and none holds the secret.
+#[test]
+fn each_no_has_its_own_sentence() {
+    if !servers_or_skip(&[Bind::PROGRAM]) {
+        return;
+    }
+    let policy = format!("grant test-key wildcard *._domainkey.{ZONE}. TXT;");
+    let server = Bind::start(&[key()], &[TestZone::new(ZONE).policy(&policy)]);
+    let address = server.address.to_string();
+    let wrong = |change: fn(&mut TestKey)| {
+        let mut key = key();
+        change(&mut key);
+        rfc2136_at(&address, &key)
+    };
+    let other_zone = {
+        let mut config = config_at(&address, &key());
+        config.zones = vec!["elsewhere.example".parse().unwrap()];
+        Rfc2136::new(config)
+    };
+    let cases: Vec<(&str, Rfc2136, &str)> = vec![
+        ("BADKEY", wrong(|key| key.name = "unknown".into()), KEY),
+        ("BADSIG", wrong(|key| key.secret = "d3Jvbmc=".into()), KEY),
+        ("BADKEY", wrong(|key| key.algorithm = "hmac-sha512".into()), KEY),
+        ("BADTIME", rfc2136_at(&address, &key()).with_clock(|| 1_700_000_000), KEY),
+        ("REFUSED", rfc2136_at(&address, &key()), "www"),
+        ("NOTAUTH", other_zone, "s1._domainkey"),
+        ("Connection refused", rfc2136_at(&format!("127.0.0.1:{}", free_port()), &key()), KEY),
+        ("has no address", rfc2136_at("ns.invalid:53", &key()), KEY),
+    ];
+    let mut sentences = std::collections::BTreeSet::new();
+    for (expected, host, name) in cases {
+        let zone = host.zones().unwrap().remove(0);
+        let op = Op::Add { name: format!("{name}.{}", zone.name).parse().unwrap(), text: "x".into(), ttl: 60 };
+        let outcome = host.apply(&zone, &[Guarded { op, seen: AtName::Absent }]).remove(0);
+        let Outcome::Rejected(error) = outcome else { panic!("{expected}: {outcome:?}") };
+        let sentence = error.to_string();
+        assert!(sentence.contains(expected), "{expected}: {sentence}");
+        let shown = format!("{sentence} {host:?}");
+        assert!(!shown.contains("dGhl") && !shown.contains("the secret of") && !shown.contains("d3Jv"), "{shown}");
+        assert!(!shown.contains("file an issue"), "{shown}");
+        sentences.insert(sentence);
+        if expected == "BADTIME" {
+            assert!(host.clock().unwrap().unix() > 1_750_000_000, "the server's time, not ours");
+        }
+    }
+    assert_eq!(sentences.len(), 8);
+}
+
+/// A policy that refuses one name of a message refuses the whole message; only that name is rejected in the end.
+#[test]
+fn one_forbidden_name_does_not_hold_up_the_others() {
+    if !servers_or_skip(&[Bind::PROGRAM]) {
+        return;
+    }
+    let policy = format!("grant test-key wildcard *._domainkey.{ZONE}. TXT;");
+    let server = Bind::start(&[key()], &[TestZone::new(ZONE).policy(&policy)]);
+    let host = rfc2136_at(&server.address.to_string(), &key());
+    let zone = host.zones().unwrap().remove(0);
+    let name = |i| if i == 37 { "www".to_owned() } else { format!("s{i}._domainkey") };
+    let ops: Vec<_> = (0..100)
+        .map(|i| Op::Add { name: format!("{}.{ZONE}", name(i)).parse().unwrap(), text: "x".into(), ttl: 60 })
+        .map(|op| Guarded { op, seen: AtName::Absent })
+        .collect();
+    let outcomes = host.apply(&zone, &ops);
+    let not_applied: Vec<_> = (0..100).filter(|&i| outcomes[i] != Outcome::Applied(None)).collect();
+    assert_eq!(not_applied, [37], "{:?}", outcomes[37]);
+    assert!(host.messages_sent() < 20, "bisection: {} messages", host.messages_sent());
+}
+
+/// A delegated name belongs to another zone: it is named, and its neighbours are written.
+#[test]
+fn a_delegated_name_does_not_hold_up_the_others() {
+    if !servers_or_skip(&[Bind::PROGRAM]) {
+        return;
+    }
+    let zone = TestZone::new(ZONE).with("_domainkey.away NS ns.away\nns.away A 127.0.0.1");
+    let server = Bind::start(&[key()], &[zone]);
+    let host = rfc2136_at(&server.address.to_string(), &key());
+    let zone = host.zones().unwrap().remove(0);
+    let names = ["s1._domainkey.away", KEY].map(|name| format!("{name}.{ZONE}").parse::<Fqdn>().unwrap());
+    let seen = host.observe(&zone, &names).unwrap();
+    assert!(matches!(&seen[0], AtName::Unsupported(why) if why.contains("`_domainkey.away")), "{seen:?}");
+    let ops = names.map(|name| Op::Add { name, text: "x".into(), ttl: 60 });
+    let ops: Vec<_> = ops.into_iter().zip(seen).map(|(op, seen)| Guarded { op, seen }).collect();
+    let outcomes = host.apply(&zone, &ops);
+    assert!(
+        matches!(&outcomes[..], [Outcome::Conflict(AtName::Unsupported(_)), Outcome::Applied(None)]),
+        "{outcomes:?}"
+    );
+}

@@ -1,0 +1,176 @@
+//! The hosts of the table, each with a way to its records that does not lead through the provider.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use dkimctl_providers::memory::Memory;
+use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
+use dkimctl_providers::wire::{self, Answer};
+use dkimctl_providers::zonefile::ZoneFile;
+use dkimctl_providers::{AtName, DnsProvider, Entry};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::ZONE;
+use crate::rows::{fqdn, strings};
+use crate::servers::TestKey;
+
+pub fn key() -> TestKey {
+    TestKey::new("test-key")
+}
+
+pub fn config_at(server: &str, key: &TestKey) -> rfc2136::Config {
+    rfc2136::Config {
+        server: server.to_owned(),
+        zones: vec![ZONE.parse().unwrap()],
+        key: Key::new(key.name.parse().unwrap(), &key.algorithm, &key.secret).unwrap(),
+        timeout: Duration::from_secs(3),
+    }
+}
+
+pub fn rfc2136_at(server: &str, key: &TestKey) -> Rfc2136 {
+    Rfc2136::new(config_at(server, key))
+}
+
+/// The TXT records of a name: TTL and chunks.
+pub type Raw = Vec<(u32, Vec<String>)>;
+
+/// A host, and a way to its records that does not lead through the provider.
+pub trait Bench {
+    fn host(&self) -> &dyn DnsProvider;
+    /// Replaces whatever stands at `name` (relative to the zone, `*` allowed).
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]);
+    fn alias(&self, name: &str, target: &str);
+    fn records(&self, name: &str) -> Raw;
+    /// Changes with every write by the provider.
+    fn writes(&self) -> u64;
+}
+
+pub struct MemoryBench(pub Memory);
+
+impl Bench for MemoryBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.0
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let entries = records.iter().map(|chunks| Entry::from_chunks(chunks.iter().map(|c| c.as_bytes()))).collect();
+        self.0.edit(&fqdn(name), AtName::Txt { ttl, entries });
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        self.0.edit(&fqdn(name), AtName::Cname { target: target.parse().unwrap(), ttl: 300 });
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        match self.0.at(&fqdn(name)) {
+            AtName::Txt { ttl, entries } => entries.iter().map(|entry| (ttl, strings(&entry.raw))).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn writes(&self) -> u64 {
+        self.0.calls().writes
+    }
+}
+
+pub struct FileBench {
+    pub host: ZoneFile,
+    pub path: PathBuf,
+}
+
+impl Bench for FileBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let text = std::fs::read_to_string(&self.path).unwrap();
+        let owner = format!("{name}.{ZONE}. ");
+        let mut kept: String = text.split_inclusive('\n').filter(|line| !line.starts_with(&owner)).collect();
+        for chunks in records {
+            let quoted: Vec<_> = chunks.iter().map(|chunk| format!("{chunk:?}")).collect();
+            kept += &format!("{owner}{ttl} IN TXT ( {} )\n", quoted.join("\n  "));
+        }
+        std::fs::write(&self.path, kept).unwrap();
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        let mut text = std::fs::read_to_string(&self.path).unwrap();
+        text += &format!("{name}.{ZONE}. 300 CNAME {target}\n");
+        std::fs::write(&self.path, text).unwrap();
+    }
+
+    /// Through the provider after all: there is no second reader of zone files here. Its own tests hold it to account.
+    fn records(&self, name: &str) -> Raw {
+        let zone = self.host.zones().unwrap().remove(0);
+        match self.host.observe(&zone, &[fqdn(name)]).unwrap().remove(0) {
+            AtName::Txt { ttl, entries } => entries.iter().map(|entry| (ttl, strings(&entry.raw))).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn writes(&self) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&self.path).unwrap())
+    }
+}
+
+pub struct UpdateBench {
+    pub host: Rfc2136,
+    pub server: SocketAddr,
+}
+
+impl UpdateBench {
+    fn nsupdate(&self, commands: &str) {
+        let TestKey { name, algorithm, secret } = key();
+        let mut child = Command::new("nsupdate")
+            .args(["-y", &format!("{algorithm}:{name}:{secret}")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (ip, port) = (self.server.ip(), self.server.port());
+        let script = format!("server {ip} {port}\nzone {ZONE}\n{commands}send\n");
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{script}");
+    }
+}
+
+impl Bench for UpdateBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let mut commands = format!("update delete {name}.{ZONE}. TXT\n");
+        for chunks in records {
+            let quoted: Vec<_> = chunks.iter().map(|chunk| format!("{chunk:?}")).collect();
+            commands += &format!("update add {name}.{ZONE}. {ttl} TXT {}\n", quoted.join(" "));
+        }
+        self.nsupdate(&commands);
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        self.nsupdate(&format!("update add {name}.{ZONE}. 300 CNAME {target}\n"));
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        let name = Name::from_ascii(format!("{name}.{ZONE}.")).unwrap();
+        match wire::ask(self.server, &name, RecordType::TXT, wire::Options::default()) {
+            Answer::Records(records) => {
+                let raw = |data: &RData| match data {
+                    RData::TXT(txt) => txt.txt_data.iter().map(|c| String::from_utf8_lossy(c).into_owned()).collect(),
+                    other => vec![other.to_string()],
+                };
+                records.answers.iter().map(|record| (record.ttl, raw(&record.data))).collect()
+            }
+            Answer::NxDomain(_) | Answer::NoData(_) => Vec::new(),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn writes(&self) -> u64 {
+        self.host.messages_sent()
+    }
+}

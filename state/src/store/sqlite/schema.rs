@@ -1,0 +1,81 @@
+//! The tables, and how a file of an older format becomes one of today.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `DKIM` in the header of the file: whose database it is.
+pub(in crate::store) const APPLICATION_ID: i32 = 0x444b_494d;
+
+/// Step `n` makes format `n + 1`. A step that was released is never edited; a new format is a new step at the end,
+/// and a file of the format before it goes to `tests/fixtures`.
+pub(in crate::store) const STEPS: &[&str] = &[FORMAT_1];
+
+/// One page holds several ledgers of some 2 kB; the default of 4 kB would leave half of every page empty.
+pub(super) const PAGE_SIZE: i64 = 8192;
+
+/// - `domain.wake` is indexed, so that nothing due costs nothing. `seal` is a SHA-256 over the row: a document that
+///   was changed by hand, or by a disk, does not pass for a fact.
+/// - `key` is what the documents say, by fingerprint: a key that ever lived is never forgotten, and two active ones
+///   for a (domain, algorithm) cannot be written even by a program that errs.
+/// - `event.hash` is over the hash of the row before and this row. `meta` has the last one and the count, so that
+///   events missing at the end are noticed as well.
+const FORMAT_1: &str = "
+CREATE TABLE meta (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    lineage TEXT    NOT NULL,
+    serial  INTEGER NOT NULL CHECK (serial >= 0),
+    epoch   INTEGER NOT NULL CHECK (epoch > 0),
+    events  INTEGER NOT NULL CHECK (events >= 0),
+    head    BLOB    NOT NULL CHECK (length(head) = 32)
+) STRICT;
+
+CREATE TABLE domain (
+    id       INTEGER PRIMARY KEY,
+    name     TEXT    NOT NULL UNIQUE,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    wake     INTEGER,
+    seal     BLOB    NOT NULL CHECK (length(seal) = 32),
+    doc      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX due ON domain (wake, name) WHERE wake IS NOT NULL;
+
+CREATE TABLE key (
+    fingerprint TEXT    NOT NULL PRIMARY KEY,
+    domain      INTEGER NOT NULL REFERENCES domain (id),
+    algorithm   TEXT    NOT NULL,
+    selector    TEXT    NOT NULL,
+    phase       TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX key_of ON key (domain);
+CREATE UNIQUE INDEX one_active ON key (domain, algorithm) WHERE phase = 'active';
+
+CREATE TABLE event (
+    seq    INTEGER PRIMARY KEY,
+    domain INTEGER NOT NULL REFERENCES domain (id),
+    at     INTEGER NOT NULL,
+    actor  TEXT    NOT NULL,
+    fact   TEXT    NOT NULL,
+    hash   BLOB    NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE INDEX event_of ON event (domain, seq);
+
+CREATE TABLE note (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The format that the file says it is of.
+pub(in crate::store) fn format(db: &Connection) -> rusqlite::Result<i32> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Takes the file from its format to the last one of `steps`, in one transaction.
+pub(super) fn migrate(db: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let from = usize::try_from(format(&tx)?).unwrap_or(0);
+    for step in steps.iter().skip(from) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", steps.len() as i64)?;
+    tx.commit()
+}

@@ -1,0 +1,13 @@
+//! Signers as they really are: OpenDKIM behind the program's own milter client, tables and orders.
+
+#[path = "../servers/opendkimd.rs"]
+mod opendkimd;
+
+mod servers {
+    pub use crate::opendkimd;
+}
+
+mod apply;
+mod keys;
+mod postfix;
+mod safekeys;
