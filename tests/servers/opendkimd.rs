@@ -17,6 +17,7 @@ pub struct OpenDkimd {
     pub dir: PathBuf,
     pub socket: Socket,
     child: Option<Child>,
+    own_accounts: bool,
 }
 
 /// What a test may want otherwise.
@@ -27,6 +28,8 @@ pub struct Options {
     pub signing_table: String,
     /// More lines for opendkim.conf.
     pub extra: &'static str,
+    /// The texts of /etc/passwd and /etc/group as the daemon sees them, in a mount namespace of its own.
+    pub accounts: Option<(String, String)>,
 }
 
 impl Default for Options {
@@ -37,6 +40,7 @@ impl Default for Options {
             key_table: String::new(),
             signing_table: String::new(),
             extra: "",
+            accounts: None,
         }
     }
 }
@@ -67,7 +71,7 @@ impl OpenDkimd {
         for below in ["run", "keys", "tables"] {
             fs::create_dir(dir.join(below)).unwrap();
         }
-        let mut daemon = OpenDkimd { dir, socket, child: None };
+        let mut daemon = OpenDkimd { dir, socket, child: None, own_accounts: options.accounts.is_some() };
         daemon.give(&daemon.dir.join("run"), 0o755);
         daemon.give(&daemon.keys(), 0o700);
         fs::write(daemon.key_table(), &options.key_table).unwrap();
@@ -82,13 +86,26 @@ impl OpenDkimd {
             options.extra,
         );
         fs::write(daemon.conf(), conf).unwrap();
+        if let Some((passwd, group)) = &options.accounts {
+            fs::write(daemon.dir.join("passwd"), passwd).unwrap();
+            fs::write(daemon.dir.join("group"), group).unwrap();
+        }
         daemon.run();
         daemon
     }
 
     /// Starts the daemon again after [`OpenDkimd::stop`].
     pub fn run(&mut self) {
-        let child = Command::new(program().unwrap())
+        const WITH_OWN_ACCOUNTS: &str = "mount --bind \"$0/passwd\" /etc/passwd && \
+                                         mount --bind \"$0/group\" /etc/group && exec \"$@\"";
+        let mut command = match self.own_accounts {
+            true => Command::new("unshare"),
+            false => Command::new(program().unwrap()),
+        };
+        if self.own_accounts {
+            command.args(["--mount", "sh", "-c", WITH_OWN_ACCOUNTS]).arg(&self.dir).arg(program().unwrap());
+        }
+        let child = command
             .args(["-f", "-x"])
             .arg(self.conf())
             .stdin(Stdio::null())

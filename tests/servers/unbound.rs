@@ -15,7 +15,7 @@ impl Unbound {
 
     /// Resolves the zone by asking these authoritative servers, whichever answers faster.
     pub fn start(zone: &str, servers: &[SocketAddr]) -> Unbound {
-        Unbound(Running::start(Self::PROGRAM, |directory, port, ready| {
+        Unbound(Running::start(Self::PROGRAM, None, |directory, port, ready| {
             let mut conf = format!(
                 "server:\n  directory: {directory:?}\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n\
                  \x20 do-daemonize: no\n  use-syslog: no\n  logfile: \"\"\n\

@@ -4,7 +4,7 @@
 mod opendkimd;
 
 mod servers {
-    pub use crate::opendkimd;
+    pub(crate) use crate::opendkimd;
 }
 
 mod apply;

@@ -116,12 +116,12 @@ impl Post for Courier {
         sim.remote_host_works(index, now);
         if sim.hosts.borrow()[index].serial != self.serials.borrow()[index] {
             sim.tally.borrow_mut().hit(Group::Misfortune, "a stale process was refused its orders");
-            return Err(PostError::Outbox("another process has written newer orders".to_owned()));
+            return Err(PostError::Outbox { host: host.clone(), why: "another process has written newer orders".to_owned() });
         }
         let remote = sim.hosts.borrow()[index].plan.remote.is_some();
         if !remote && now < sim.hosts.borrow()[index].down_until {
             sim.tally.borrow_mut().hit(Group::Misfortune, "a host was down");
-            return Err(PostError::Host("the signer does not answer".to_owned()));
+            return Err(PostError::Host { host: host.clone(), why: "the signer does not answer".to_owned() });
         }
         let mut proved = BTreeMap::new();
         for (ledger, wipe) in domains {
