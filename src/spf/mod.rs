@@ -6,6 +6,7 @@
 
 pub mod desired;
 pub mod eval;
+pub mod flatten;
 pub mod lint;
 pub mod publish;
 pub mod resolver;

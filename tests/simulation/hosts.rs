@@ -116,7 +116,10 @@ impl Post for Courier {
         sim.remote_host_works(index, now);
         if sim.hosts.borrow()[index].serial != self.serials.borrow()[index] {
             sim.tally.borrow_mut().hit(Group::Misfortune, "a stale process was refused its orders");
-            return Err(PostError::Outbox { host: host.clone(), why: "another process has written newer orders".to_owned() });
+            return Err(PostError::Outbox {
+                host: host.clone(),
+                why: "another process has written newer orders".to_owned(),
+            });
         }
         let remote = sim.hosts.borrow()[index].plan.remote.is_some();
         if !remote && now < sim.hosts.borrow()[index].down_until {
