@@ -4,6 +4,7 @@
 //! to its effect.
 
 pub mod advance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;
