@@ -135,3 +135,12 @@ fn the_tree_counts_per_branch() {
     assert_eq!((report.lookups, lookups), (10, vec![9, 1, 0]));
     assert_eq!(networks(&report.tree).len(), 18);
 }
+
+#[test]
+fn every_rule_stands_in_the_page() {
+    let page = include_str!("../../docs/spf.md");
+    for rule in RULES {
+        let line = format!("| {} | {} | {} |", rule.id, rule.severity.as_str(), rule.title);
+        assert!(page.contains(&line), "docs/spf.md lacks: {line}");
+    }
+}

@@ -255,7 +255,15 @@ pub fn apply(
         }
         return Ok(false);
     }
-    let noted = Document { writing: Some(plan.new.clone()), ..before };
+    // What a run that is cut off here has written is known as ours by the next one.
+    let mut ours: BTreeSet<String> = before.ours.iter().cloned().collect();
+    ours.extend(plan.document.ours.iter().cloned());
+    let noted = Document {
+        writing: Some(plan.new.clone()),
+        ours: ours.into_iter().collect(),
+        ending_since: plan.document.ending_since,
+        ..before
+    };
     let raw = save(store, domain, plan.raw.as_deref(), &noted)?;
     for (label, guarded) in &plan.changes {
         match dns.apply(label, vec![guarded.clone()]).remove(domain) {
