@@ -87,3 +87,27 @@ fn pyspf_agrees() {
     println!("{} of {} agree", table.cases.len() - differs.len(), table.cases.len());
     assert!(differs.is_empty(), "{}", differs.join("\n"));
 }
+
+/// The program itself, as an operator or a conformance suite calls it.
+#[test]
+fn the_command_prints_the_same() {
+    let table = Table::read();
+    let Some(server) = Server::start(&table) else { return };
+    let chosen = table.cases.iter().filter(|case| case.says.is_some() || case.section.starts_with("2.4"));
+    for case in chosen.take(40) {
+        let output = Command::new(env!("CARGO_BIN_EXE_dkimctl"))
+            .args(["spf", "eval", "--json", "--ip", &case.ip.to_string(), "--mail-from", &case.from])
+            .args(["--helo", &case.helo, "--resolver", &server.address.to_string()])
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "line {}: {output:?}", case.line);
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&said["schema"], &said["result"]), (&1.into(), &case.result.as_str().into()), "line {}", case.line);
+        // `%{t}` is the time of the call.
+        if let Some(says) = case.says.as_deref().filter(|says| !says.contains(&NOW.to_string())) {
+            assert_eq!(said["explanation"], says, "line {}", case.line);
+        }
+        assert!(said["lookups"].is_u64() && said["void_lookups"].is_u64(), "line {}", case.line);
+    }
+}

@@ -12,7 +12,7 @@ use dkimctl_state::record::spf::{
 };
 use dkimctl_state::record::txt::TxtText;
 
-use super::resolver::{Data, Kind, QueryName, Reply, Resolver};
+use super::resolver::{Data, Kind, QueryName, Reply, Resolver, names, texts};
 pub use super::session::{Outcome, Session, in_network};
 use super::session::{Sender, dotted, is_checkable, is_in, reversed, version};
 use super::tree::{AtDomain, Branch, Visit};
@@ -490,22 +490,6 @@ fn read(all: Vec<TxtText>) -> (AtDomain, Option<SpfRecord>) {
         },
         several => (AtDomain::Several(several.iter().map(TxtText::to_string).collect()), None),
     }
-}
-
-fn texts(data: Vec<Data>) -> Vec<TxtText> {
-    let text = |data| match data {
-        Data::Txt { text, .. } => Some(text),
-        _ => None,
-    };
-    data.into_iter().filter_map(text).collect()
-}
-
-fn names(data: Vec<Data>) -> Vec<String> {
-    let name = |data| match data {
-        Data::Name(name) => Some(name),
-        _ => None,
-    };
-    data.into_iter().filter_map(name).collect()
 }
 
 #[cfg(test)]

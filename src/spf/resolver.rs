@@ -205,3 +205,21 @@ fn text_of(name: &Name) -> String {
     let labels: Vec<_> = name.iter().map(String::from_utf8_lossy).collect();
     labels.join(".")
 }
+
+/// The TXT records among the data.
+pub(super) fn texts(data: Vec<Data>) -> Vec<TxtText> {
+    let text = |data| match data {
+        Data::Txt { text, .. } => Some(text),
+        _ => None,
+    };
+    data.into_iter().filter_map(text).collect()
+}
+
+/// The names among the data.
+pub(super) fn names(data: Vec<Data>) -> Vec<String> {
+    let name = |data| match data {
+        Data::Name(name) => Some(name),
+        _ => None,
+    };
+    data.into_iter().filter_map(name).collect()
+}
