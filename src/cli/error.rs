@@ -11,6 +11,7 @@ use crate::sealing::OpenError;
 use crate::secrets::outbox::OutboxError;
 use crate::secrets::signed::SigningKeyError;
 use crate::secrets::write::WriteError;
+use crate::spf::publish::PublishError;
 use crate::vault::VaultError;
 
 /// A command that did what it was asked to do, and what came out.
@@ -117,3 +118,12 @@ said_by_themselves!(
     WriteError,
     crate::keygen::KeyError
 );
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
+    }
+}

@@ -34,6 +34,7 @@ mod rollback;
 mod rotate;
 mod secrets;
 mod shell;
+mod spf;
 mod state;
 mod status;
 mod verify;
@@ -113,6 +114,7 @@ enum Command {
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
+    Spf(spf::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -141,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),
+        Command::Spf(args) => spf::run(&shell, args),
         Command::Completions(args) => completions::run(&shell, args),
         Command::Man(args) => man::run(&shell, args),
     };
