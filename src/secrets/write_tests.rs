@@ -6,7 +6,6 @@ use super::*;
 use crate::files::Owner;
 use crate::keygen::{KeyKind, generate};
 use crate::sealing::{host_identity, seal};
-use crate::vault::{AgeVault, Vault as _};
 
 fn run(hosts: &Hosts) -> Vec<Written> {
     write(&hosts.open(), &hosts.identity, &hosts.target(), None).unwrap()

@@ -18,7 +18,7 @@ use crate::vault::AgeVault;
 /// Write the outboxes of mail hosts anew, after one was lost; twice is once
 ///
 /// What a host is to hold, sign with and destroy is a function of the state. A host that is this machine also carries
-/// it out at once. Where nothing is missing, nothing is written.
+/// it out at once. A second run writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
