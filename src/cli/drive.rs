@@ -42,7 +42,9 @@ pub fn once(
 
 /// Shows a report, and its failures as errors.
 pub fn tell(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
-    shell.show(report)?;
+    if !shell.global.quiet || shell.global.json {
+        shell.show(report)?;
+    }
     failures(shell, report)
 }
 
@@ -88,9 +90,9 @@ pub fn until_settled(
             shell.say("waiting would not help: somebody has to decide first");
             return Ok(exit);
         }
-        let what =
+        let mut what =
             report.waits.iter().filter(|w| w.line.until.is_none_or(|until| until <= wake)).map(|w| &w.line.sentence);
-        let what = what.last().cloned().unwrap_or_else(|| "waiting".to_owned());
+        let what = what.next_back().cloned().unwrap_or_else(|| "waiting".to_owned());
         shell.say(format_args!(
             "next look at {wake} ({}); it is safe to interrupt, `dkimctl advance` goes on",
             words::relative(wake, shell.now())

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod adopt;
 mod advance;
 mod completions;
+mod demo;
 mod dns;
 mod drive;
 mod error;
@@ -31,6 +32,7 @@ mod retire;
 mod revoke;
 mod rollback;
 mod rotate;
+mod secrets;
 mod shell;
 mod state;
 mod status;
@@ -93,6 +95,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Args),
+    Demo(demo::Args),
     Plan(plan::Args),
     Rotate(rotate::Args),
     Advance(advance::Args),
@@ -106,6 +109,7 @@ enum Command {
     Release(release::Args),
     Log(log::Args),
     Dns(dns::Args),
+    Secrets(secrets::Args),
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
@@ -119,6 +123,7 @@ pub fn run() -> ExitCode {
     let shell = Shell::new(cli.global);
     let ended = match cli.command {
         Command::Init(args) => init::run(&shell, args),
+        Command::Demo(args) => demo::run(&shell, args),
         Command::Plan(args) => plan::run(&shell, args),
         Command::Rotate(args) => rotate::run(&shell, args),
         Command::Advance(args) => advance::run(&shell, args),
@@ -132,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Release(args) => release::run(&shell, args),
         Command::Log(args) => log::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
+        Command::Secrets(args) => secrets::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),
