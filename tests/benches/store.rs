@@ -170,6 +170,7 @@ fn to_active(n: u32, selector: &str) -> Vec<Fact> {
         algorithm: Algorithm::Rsa,
         public,
         sealed: T0,
+        adopted_text: None,
         blob_sha256: fingerprint.to_string(),
         record_at: none(),
         delivered: none(),
