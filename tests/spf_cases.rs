@@ -56,7 +56,7 @@ fn every_section_of_the_rfc() {
 /// A second opinion: pyspf on the same table. Where the two differ, the line in `differs` says why.
 #[test]
 fn pyspf_agrees() {
-    let python = std::env::var("DKIMCTL_PYSPF").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("DKIMCTL_PYSPF").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
     let has = Command::new(&python).args(["-c", "import spf, dns.resolver"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {
         return server::skipped("pyspf and dnspython (set DKIMCTL_PYSPF to a python that has them)");
