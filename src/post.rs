@@ -141,6 +141,7 @@ impl Outboxes<'_> {
         for (ledger, _) in domains {
             let Some(order) = orders.iter().find(|order| order.domain == ledger.domain) else { continue };
             proofs.insert(ledger.domain.clone(), proved(host, ledger, order, &receipts));
+            self.complaints.borrow_mut().extend(trouble(host, order, &receipts));
         }
         Ok(proofs)
     }
@@ -214,6 +215,19 @@ pub fn proved(host: &Label, ledger: &Ledger, order: &DomainOrder, receipts: &[Re
         }
     }
     facts
+}
+
+/// What the host's latest answer to this very order says is in the way.
+fn trouble(host: &Label, order: &DomainOrder, receipts: &[Receipt]) -> Option<String> {
+    let digest = order.digest();
+    let latest =
+        receipts.iter().rev().flat_map(|receipt| &receipt.domains).find(|answer| answer.order_digest == digest)?;
+    let unknown = latest.signing.iter().find_map(|seen| match &seen.verdict {
+        Verdict::Unknown { why } => Some(why.clone()),
+        Verdict::Wrong { what, .. } => Some(what.clone()),
+        Verdict::Right { .. } => None,
+    });
+    latest.problem.clone().or(unknown).map(|why| format!("{host}: {}: {why}", order.domain))
 }
 
 fn answered(host: &Label, ledger: &Ledger, order: &DomainOrder, answer: &DomainReceipt) -> Vec<Fact> {
