@@ -61,8 +61,8 @@ pub fn tell(shell: &Shell, config: &Config, report: &RunReport) -> Result<Exit, 
 /// every time.
 fn stuck(config: &Config, wait: &Wait) -> Option<Exit> {
     match wait {
-        Wait::Slots { until: None, .. }
-        | Wait::Foreign { .. }
+        Wait::Slots { taken, until: None } => taken.iter().any(|slot| !slot.ours).then_some(Exit::Failed),
+        Wait::Foreign { .. }
         | Wait::Alias { .. }
         | Wait::Unsupported { .. }
         | Wait::RecordLost { .. }
