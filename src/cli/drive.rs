@@ -43,7 +43,9 @@ pub fn once(
 
 /// Shows a report, and as errors its failures and what keeps these domains from going on.
 pub fn tell(shell: &Shell, config: &Config, report: &RunReport) -> Result<Exit, Error> {
-    shell.show(report)?;
+    if !shell.global.quiet || shell.global.json {
+        shell.show(report)?;
+    }
     let failed = failures(shell, report)?;
     let mut worst = Exit::Ok;
     for waiting in &report.waits {
@@ -121,9 +123,9 @@ pub fn until_settled(
             shell.say("waiting would not help: somebody has to decide first");
             return Ok(exit);
         }
-        let what =
+        let mut what =
             report.waits.iter().filter(|w| w.line.until.is_none_or(|until| until <= wake)).map(|w| &w.line.sentence);
-        let what = what.last().cloned().unwrap_or_else(|| "waiting".to_owned());
+        let what = what.next_back().cloned().unwrap_or_else(|| "waiting".to_owned());
         shell.say(format_args!(
             "next look at {wake} ({}); it is safe to interrupt, `dkimctl advance` goes on",
             words::relative(wake, shell.now())

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod adopt;
 mod advance;
 mod completions;
+mod demo;
 mod dns;
 mod drive;
 mod error;
@@ -93,6 +94,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Args),
+    Demo(demo::Args),
     Plan(plan::Args),
     Rotate(rotate::Args),
     Advance(advance::Args),
@@ -119,6 +121,7 @@ pub fn run() -> ExitCode {
     let shell = Shell::new(cli.global);
     let ended = match cli.command {
         Command::Init(args) => init::run(&shell, args),
+        Command::Demo(args) => demo::run(&shell, args),
         Command::Plan(args) => plan::run(&shell, args),
         Command::Rotate(args) => rotate::run(&shell, args),
         Command::Advance(args) => advance::run(&shell, args),

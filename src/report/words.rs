@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::Ledger;
+use dkimctl_state::lifecycle::ledger::{Key, Ledger};
 use dkimctl_state::lifecycle::request::Intent;
 use dkimctl_state::lifecycle::step::Wave;
 use dkimctl_state::lifecycle::wait::{Wait, Who};
@@ -19,6 +19,10 @@ pub struct Selectors(BTreeMap<Fingerprint, Selector>);
 impl Selectors {
     pub fn add(&mut self, ledger: &Ledger) {
         self.0.extend(ledger.keys().map(|(_, key)| (key.fingerprint, key.selector.clone())));
+    }
+
+    pub fn learn(&mut self, key: &Key) {
+        self.0.insert(key.fingerprint, key.selector.clone());
     }
 
     pub fn of(ledger: &Ledger) -> Self {
