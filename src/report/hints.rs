@@ -8,6 +8,9 @@ use super::words;
 use crate::vault::VaultError;
 use crate::world::Failure;
 
+/// What to do where nothing better is known.
+pub const AFTERWARDS: &str = "when that is mended, run the same command again";
+
 /// What to do about a state that cannot be used; most of its errors say it themselves.
 pub fn store(error: &StoreError) -> Option<String> {
     Some(match error {

@@ -37,7 +37,7 @@ fn recipients_that_are_none() {
     place.reconfigure(&recipient, "recipients = []");
     place.fails(&["rotate", ZONE], 1, &["no recipient is configured"]);
     place.reconfigure(&recipient, "recipients = [\"age1nonsense\"]");
-    place.fails(&["rotate", ZONE], 1, &["dkimctl.toml:", "age1nonsense"]);
+    place.fails(&["rotate", ZONE], 1, &["dkimctl.toml:", "it is no recipient"]);
     place.reconfigure(&recipient, "recipients_files = [\"recipients\"]");
     place.fails(&["rotate", ZONE], 1, &["recipients"]);
     place.whole();

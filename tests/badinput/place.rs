@@ -172,7 +172,9 @@ nameservers = ["{server}"]
             _ => None,
         });
         let at = ask(&format!("s1._domainkey.{ZONE}"), RecordType::TXT);
-        (serial.unwrap(), at.iter().map(|record| record.data.to_string()).collect())
+        let mut texts: Vec<String> = at.iter().map(|record| record.data.to_string()).collect();
+        texts.sort(); // BIND gives them in turns
+        (serial.unwrap(), texts)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{Place, ZONE};
+use crate::place::{Place, ZONE, said};
 
 /// Every verb that opens the state says what it found, and leaves it as it is.
 fn nobody_takes_it(place: &Place, seen: &[&str]) {
@@ -47,15 +47,23 @@ fn a_damaged_page_is_found() {
     let file = place.path("state/dkimctl.db");
     let whole = fs::read(&file).unwrap();
     let mut damaged = whole.clone();
-    // In the middle of a document: the domain's name in its ledger.
-    let at = damaged.windows(9).rposition(|window| window == b"\"request\"" || window == b"\"incoming").unwrap();
-    damaged[at + 1] ^= 0x20;
-    fs::write(&file, &damaged).unwrap();
-    let verified = place.output(&["state", "verify"]);
-    assert_eq!(verified.status.code(), Some(3), "{}", crate::place::said(&verified));
-    let said = place.output(&["advance", ZONE]);
-    assert!(!said.status.success());
-    assert_eq!(fs::read(&file).unwrap(), damaged);
+    // In the middle of every document and every event that names the request: each is found, and what is acted upon
+    // is not acted upon.
+    let mut refused = 0;
+    let word = b"\"request";
+    for at in (0..whole.len() - word.len()).filter(|at| whole[*at..].starts_with(word)) {
+        damaged.copy_from_slice(&whole);
+        damaged[at + 1] ^= 0x20;
+        fs::write(&file, &damaged).unwrap();
+        let verified = place.output(&["state", "verify"]);
+        assert_eq!(verified.status.code(), Some(3), "{}", said(&verified));
+        if !place.output(&["status"]).status.success() {
+            refused += 1;
+            place.fails(&["advance", ZONE], 1, &["dkimctl state verify"]);
+            assert_eq!(fs::read(&file).unwrap(), damaged, "a damaged state was written to");
+        }
+    }
+    assert!(refused > 0, "no document was damaged");
 }
 
 #[test]

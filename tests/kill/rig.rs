@@ -215,7 +215,7 @@ nameservers = ["{server}"]
     pub fn kill_before(&self, arguments: &[String], calls: &str, which: u64) -> Ended {
         let program = self.command(arguments);
         let mut traced = self.environment("strace");
-        traced.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
         traced.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={which}")]);
         traced.arg(program.get_program()).args(program.get_args());
         let started = Instant::now();

@@ -139,8 +139,7 @@ impl Due {
                     return self.steps.push(Step::Generate { algorithm, selector });
                 }
                 Some((by, until)) => {
-                    let ours =
-                        now.ledger.keys().any(|(phase, key)| key.selector == selector && phase != Phase::Gone);
+                    let ours = now.ledger.keys().any(|(phase, key)| key.selector == selector && phase != Phase::Gone);
                     taken.push(SlotTaken { selector, by, ours, until });
                 }
             }
