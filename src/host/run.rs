@@ -79,6 +79,7 @@ pub fn run(
     retry: bool,
 ) -> Result<Applied, RunError> {
     let state = Dir::open_own(&settings.state, Access::mode(0o700))?;
+    state.sweep()?;
     let last = remembered(&state)?;
     let outbox = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, last.as_ref())?;
     if let Some(seen) = outbox.seen.as_ref().filter(|seen| last.as_ref() != Some(*seen)) {

@@ -30,7 +30,7 @@ pub enum FileError {
 const LARGEST: u64 = 256 * 1024 * 1024;
 
 /// How the names of unfinished tables begin.
-const PARTIAL: &str = ".dkimctl-";
+pub(crate) const PARTIAL: &str = ".dkimctl-";
 
 /// Reads a whole table.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
@@ -78,8 +78,8 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
     Ok(true)
 }
 
-/// Removes what processes that were killed left beside a table. What cannot be removed is in nobody's way.
-fn sweep(path: &Path) {
+/// Removes what processes that were killed left beside a file. What cannot be removed is in nobody's way.
+pub(crate) fn sweep(path: &Path) {
     let Ok(entries) = fs::read_dir(parent(path)) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PARTIAL.as_bytes()))
     {

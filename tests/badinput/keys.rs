@@ -13,11 +13,13 @@ use crate::place::{Place, ZONE, tree};
 fn a_private_key_that_cannot_be_read() {
     let Some(place) = Place::new() else { return };
     let before = place.export();
+    let key = generate(KeyKind::default()).unwrap();
     let adopt = |seen: &[&str]| {
-        place.fails(&["adopt", ZONE, "--selector", "s1", "--key", "old.key"], 1, seen);
+        let said = place.fails(&["adopt", ZONE, "--selector", "s1", "--key", "old.key"], 1, seen);
+        let told = key.pem().lines().filter(|line| !line.starts_with('-')).find(|line| said.contains(line));
+        assert_eq!(told, None, "a piece of the key is told");
     };
     adopt(&["old.key"]);
-    let key = generate(KeyKind::default()).unwrap();
     place.write_private("old.key", &key.pem()[..600]);
     adopt(&["damaged or cut short"]);
     place.write_private("old.key", "this is no key");
@@ -71,16 +73,19 @@ fn an_identity_that_opens_nothing() {
     );
     fs::write(place.path("host.toml"), &host).unwrap();
     let before = tree(&tables);
-    let apply = |seen: &[&str]| place.fails(&["host", "apply", "--host", "host.toml"], 1, seen);
-    apply(&["other"]);
+    let apply = |code, seen: &[&str]| place.fails(&["host", "apply", "--host", "host.toml"], code, seen);
+    apply(1, &["other"]);
     place.write_private("other", &host_identity().0);
-    apply(&["identity"]);
+    // The host did its work, and what it was to check is wrong.
+    let said = apply(3, &["was not done"]);
+    assert!(said.contains("FAIL example.com the blob is not sealed to the identity in other"), "{said}");
     place.write_private("other", "AGE-SECRET-KEY-1NONSENSE\n");
-    apply(&["identity"]);
+    let said = apply(1, &["identity"]);
+    assert!(!said.contains("NONSENSE"), "{said}");
     // A manifest that another key signed: whoever wrote it, it was not our secure host.
     let stranger = SigningKey::generate().verify_key();
     fs::write(place.path("host.toml"), host.replace(&manifest_key.to_string(), &stranger.to_string())).unwrap();
-    apply(&["manifest"]);
+    apply(1, &["manifest"]);
     assert_eq!(tree(&tables), before, "the tables were touched");
     assert!(tree(&place.path("keys")).is_empty(), "a key was written");
     place.whole();

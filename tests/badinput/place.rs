@@ -42,7 +42,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let (identity, recipient) = host_identity();
         let canary = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap().to_owned();
-        let secrets = vec![canary, key.secret.clone(), "PRIVATE KEY-----".to_owned()];
+        let secrets = vec![canary, key.secret.clone()];
         let place = Place { dir, dns, key, recipient: recipient.to_string(), secrets };
         place.write_private("identity", &identity);
         place.write_private("tsig", &place.key.secret);
