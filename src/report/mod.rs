@@ -9,6 +9,8 @@ pub mod log;
 pub mod paint;
 pub mod plan;
 pub mod run;
+pub mod secrets;
+pub mod spf;
 pub mod status;
 pub mod timeline;
 pub mod verify;
