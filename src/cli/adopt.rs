@@ -79,7 +79,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     shell.say(format_args!("{}: {} key taken over", args.selector, key.algorithm()));
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// Every name server shows this key, and nothing else.

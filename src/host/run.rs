@@ -87,6 +87,7 @@ pub fn run(
     let state = Dir::open_own(&settings.state, Access::mode(0o700))?;
     // Two runs at once could put an older table over a newer one.
     let _lock = Lock::take(&settings.state, &Holder::here("dkimctl host apply", clock.now()))?;
+    state.sweep()?;
     let last = remembered(&state)?;
     let outbox = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, last.as_ref())?;
     if let Some(seen) = outbox.seen.as_ref().filter(|seen| last.as_ref() != Some(*seen)) {

@@ -56,6 +56,10 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     if report.writes > 0 || worst > Some(Standing::Right) || shell.global.json || shell.global.verbose > 0 {
         shell.show(&report)?;
     }
+    if worst == Some(Standing::Wrong) {
+        let again = format!("mend that, then: dkimctl host apply --host {}", args.host.display());
+        shell.error("what FAIL stands before was not done; what was in use stays in use", &[again]);
+    }
     Ok(match worst {
         Some(Standing::Wrong) => Exit::ChecksFailed,
         Some(Standing::Unknown) => Exit::NotChecked,

@@ -146,8 +146,9 @@ impl<'a> Now<'a> {
             match self.seen.view(&name, provider) {
                 Some(View::Absent) => {}
                 // A value left by a key of ours that is gone: `plan` has it removed first.
-                Some(View::Txt { .. }) => {
-                    return Some((format!("a record that stands at {provider}"), None));
+                Some(View::Txt { texts, .. }) => {
+                    let seen: Vec<String> = texts.iter().map(|text| text.beginning()).collect();
+                    return Some((format!("{} at {provider}, which is not ours", seen.join(" and ")), None));
                 }
                 Some(View::Cname { target }) => {
                     return Some((format!("an alias of {target}"), None));

@@ -144,7 +144,10 @@ impl Due {
                 None => {
                     return self.steps.push(Step::Generate { algorithm, selector });
                 }
-                Some((by, until)) => taken.push(SlotTaken { selector, by, until }),
+                Some((by, until)) => {
+                    let ours = now.ledger.keys().any(|(phase, key)| key.selector == selector && phase != Phase::Gone);
+                    taken.push(SlotTaken { selector, by, ours, until });
+                }
             }
         }
         let until = taken.iter().filter_map(|slot| slot.until).min();
