@@ -105,6 +105,7 @@ impl World<'_> {
                         algorithm: sealed.algorithm,
                         public: sealed.public,
                         sealed: at,
+                        adopted_text: None,
                         blob_sha256: sealed.blob_sha256,
                         record_at: BTreeMap::new(),
                         delivered: BTreeMap::new(),

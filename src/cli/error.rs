@@ -6,6 +6,7 @@ use dkimctl_state::store::export::ExportError;
 use crate::config::ConfigError;
 use crate::config::providers::ProviderBuildError;
 use crate::files::FileError;
+use crate::host::run::RunError;
 use crate::report::hints;
 use crate::sealing::OpenError;
 use crate::secrets::outbox::OutboxError;
@@ -76,6 +77,15 @@ impl Error {
 
     fn hinted(error: impl std::fmt::Display, hint: Option<String>) -> Self {
         Error { hints: hint.into_iter().collect(), ..Error::new(error.to_string()) }
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Lock(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
     }
 }
 

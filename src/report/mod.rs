@@ -5,6 +5,7 @@
 
 pub mod demo;
 pub mod hints;
+pub mod host;
 pub mod log;
 pub mod paint;
 pub mod plan;

@@ -55,6 +55,7 @@ fn to_active(n: u32, selector: &str, begun: Time) -> Vec<Fact> {
         algorithm: Algorithm::Rsa,
         public,
         sealed: begun,
+        adopted_text: None,
         blob_sha256: fingerprint.to_string(),
         record_at: BTreeMap::new(),
         delivered: BTreeMap::new(),

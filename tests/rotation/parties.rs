@@ -176,6 +176,7 @@ impl Parties {
                 conf = rig.signer.conf(),
             ),
         );
+        ci.write("manifest-key", manifest_key);
     }
 
     /// The phase of the key that has this selector.

@@ -40,6 +40,7 @@ fn a_rotation_under_load_loses_no_message() {
     load.renew_sessions();
     rig.open_held();
     until("the held message has arrived", 30, || rig.received_late().len() == 1);
+    ci_writes_the_keys(&rig, &parties);
 
     parties.run_until("s1", "gone");
     assert!(!rig.serves(rig.primary.address, "s1") && !rig.serves(rig.secondary.address, "s1"));
@@ -88,6 +89,21 @@ fn parties_share_nothing_else(rig: &Rig, parties: &Parties) {
             assert_eq!(party.can_write(path), party.home == owner.home, "{} in {}", party.user.name, path.display());
         }
     }
+}
+
+/// CI writes the same keys with an identity of its own: it has no state and no DNS key, and compares with DNS.
+fn ci_writes_the_keys(rig: &Rig, parties: &Parties) {
+    let Parties { ci, outbox, .. } = parties;
+    let manifest_key = fs::read_to_string(ci.home.join("manifest-key")).unwrap();
+    let servers = [&rig.primary, &rig.secondary].map(|server| server.address.to_string());
+    let mut write = vec!["secrets", "write", "--manifest", outbox.to_str().unwrap(), "--identity", "identity"];
+    write.extend(["--to", "out", "--verify-key", &manifest_key]);
+    write.extend(["--check-dns", "--nameserver", &servers[0], "--nameserver", &servers[1]]);
+    ci.run(&write);
+    let mut written = names(&ci.home.join("out").join(ZONE));
+    written.sort();
+    let selectors: Vec<&str> = written.iter().map(|name| name.split('-').next().unwrap()).collect();
+    assert_eq!(selectors, ["s1", "s2"], "s1 may be called back");
 }
 
 fn names(directory: &Path) -> Vec<String> {

@@ -146,6 +146,11 @@ impl OpenDkimd {
         }
     }
 
+    #[allow(dead_code)] // for tests that signal it by hand
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn conf(&self) -> PathBuf {
         self.dir.join("opendkim.conf")
     }

@@ -64,7 +64,7 @@ pub fn deliver(
         let change = outboxes.deliver(host, &ledgers);
         let mut delivered = Delivered::new(host.clone(), change);
         if outboxes.hosts.get(host).is_some_and(|mailbox| mailbox.here.is_some()) && delivered.problem.is_none() {
-            let imported = receipts::import(&mut state.store, &outboxes, host, &shell.actor())
+            let imported = receipts::import(&mut state.store, &outboxes, host, None, &shell.actor())
                 .map_err(|error| Error::new(error.to_string()))?;
             let selectors = drive::selectors(&state.store, imported.facts.iter().map(|(domain, _)| domain))?;
             let said = |(domain, fact): &(_, _)| format!("{domain} {}", words::fact(fact, &selectors));

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod fact;
 pub mod ledger;
+mod look;
 pub mod plan;
 pub mod policy;
 pub mod request;
@@ -15,4 +16,5 @@ pub mod seen;
 pub mod settings;
 pub mod staging;
 pub mod step;
+mod transition;
 pub mod wait;

@@ -7,8 +7,9 @@ use crate::lifecycle::plan::{Plan, names_to_see, plan};
 use crate::lifecycle::policy::Policy;
 use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep, Witness};
 use crate::lifecycle::settings::{SlotPattern, Slots};
+use crate::name::Fqdn;
 use crate::record::dkim::PublicKey;
-use crate::record::txt::TxtText;
+use crate::time::Span;
 
 const START: Time = Time::from_unix(1_790_000_000);
 const MINUTE: Span = Span::minutes(1);
@@ -129,6 +130,7 @@ impl Page {
                         algorithm,
                         public,
                         sealed: self.at,
+                        adopted_text: None,
                         blob_sha256: "00".into(),
                         record_at: none(),
                         delivered: none(),
