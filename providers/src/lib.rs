@@ -9,12 +9,24 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+#[cfg(feature = "http")]
+mod http;
 pub mod memory;
+pub mod pace;
+#[cfg(feature = "powerdns")]
+pub mod powerdns;
+#[cfg(feature = "rfc2136")]
 pub mod rfc2136;
+#[cfg(any(feature = "http", feature = "route53"))]
+mod run;
 pub mod wire;
+#[cfg(feature = "zonefile")]
 pub mod zonefile;
 
 use std::time::Duration;
+
+#[cfg(feature = "http")]
+pub use http::Secret;
 
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::txt::TxtText;
@@ -22,8 +34,16 @@ use dkimctl_state::time::Time;
 
 /// Every kind of host there is: one line a provider, in alphabetical order.
 pub fn all() -> &'static [&'static Descriptor] {
-    static ALL: [&Descriptor; 3] = [&memory::DESCRIPTOR, &rfc2136::DESCRIPTOR, &zonefile::DESCRIPTOR];
-    &ALL
+    static ALL: &[&Descriptor] = &[
+        &memory::DESCRIPTOR,
+        #[cfg(feature = "powerdns")]
+        &powerdns::DESCRIPTOR,
+        #[cfg(feature = "rfc2136")]
+        &rfc2136::DESCRIPTOR,
+        #[cfg(feature = "zonefile")]
+        &zonefile::DESCRIPTOR,
+    ];
+    ALL
 }
 
 /// One DNS host as configured: where it is reached and with what rights.

@@ -19,10 +19,10 @@ mod rows;
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
 
-use hosts::{FileBench, MemoryBench, UpdateBench, config_at, key, rfc2136_at};
+use hosts::{FileBench, MemoryBench, PdnsBench, UpdateBench, config_at, key, powerdns_at, rfc2136_at};
 use rows::Expect::{Already, Applied, Conflict, Outside};
 use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
-use servers::{Bind, Knot, TestKey, TestZone, free_port, servers_or_skip};
+use servers::{Bind, Knot, Pdns, TestKey, TestZone, free_port, servers_or_skip};
 
 const ZONE: &str = "contract.example";
 
@@ -115,14 +115,14 @@ fn table() -> Vec<Row> {
             .alias(KEY, "s1.elsewhere.example.")
             .apply(vec![add(KEY, a, 300)], &[Conflict]),
         row("wildcard", "a wildcard makes the name look taken; our record is written all the same")
-            .on(&["zonefile", "bind", "knot"])
+            .on(&["zonefile", "bind", "knot", "powerdns"])
             .put("*", 300, &[vec!["wild".into()]])
             .apply(vec![add(KEY, a, 300)], &[Applied])
             .quietly(vec![add(KEY, a, 300)], &[Already])
             .holds(KEY, 300, &[chunked(a, 255)])
             .apply(vec![remove(KEY, a)], &[Applied]),
         row("wildcard with our text", "even one that shows the very same does not count as published")
-            .on(&["bind", "knot"])
+            .on(&["bind", "knot", "powerdns"])
             .put("*", 300, &[chunked(a, 255)])
             .apply(vec![add(KEY, a, 300)], &[Applied])
             .quietly(vec![add(KEY, a, 300)], &[Already])
@@ -202,6 +202,14 @@ fn knot() {
             "knot",
             &UpdateBench { host: rfc2136_at(&server.address.to_string(), &key()), server: server.address },
         );
+    }
+}
+
+#[test]
+fn powerdns() {
+    if servers_or_skip(&Pdns::programs()) {
+        let server = Pdns::start(&[TestZone::new(ZONE)]);
+        run_table(table(), "powerdns", &PdnsBench { host: powerdns_at(&server.api), server });
     }
 }
 

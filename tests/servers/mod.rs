@@ -18,9 +18,11 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 pub mod knotd;
 pub mod named;
+pub mod pdnsd;
 
 pub use knotd::Knot;
 pub use named::Bind;
+pub use pdnsd::Pdns;
 
 /// A TSIG key that a server knows.
 #[derive(Debug, Clone)]
@@ -105,7 +107,7 @@ pub fn servers_or_skip(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let note = format!("SKIPPED: {missing:?} not found (install bind9 knot)");
+    let note = format!("SKIPPED: {missing:?} not found (install bind9 knot pdns-server pdns-backend-sqlite3 sqlite3)");
     assert!(std::env::var_os("DKIMCTL_NO_SKIP").is_none_or(|value| value != "1"), "{note}");
     let _ = writeln!(std::io::stderr(), "{note}");
     false

@@ -7,15 +7,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dkimctl_providers::memory::Memory;
+use dkimctl_providers::powerdns::{self, PowerDns};
 use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
 use dkimctl_providers::wire::{self, Answer};
 use dkimctl_providers::zonefile::ZoneFile;
-use dkimctl_providers::{AtName, DnsProvider, Entry};
+use dkimctl_providers::{AtName, DnsProvider, Entry, Secret};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::ZONE;
 use crate::rows::{fqdn, strings};
-use crate::servers::TestKey;
+use crate::servers::{Pdns, TestKey};
 
 pub fn key() -> TestKey {
     TestKey::new("test-key")
@@ -32,6 +33,11 @@ pub fn config_at(server: &str, key: &TestKey) -> rfc2136::Config {
 
 pub fn rfc2136_at(server: &str, key: &TestKey) -> Rfc2136 {
     Rfc2136::new(config_at(server, key))
+}
+
+pub fn powerdns_at(api: &str) -> PowerDns {
+    let (url, server, key) = (api.to_owned(), "localhost".to_owned(), Secret::new(Pdns::KEY));
+    PowerDns::new(powerdns::Config { url, server, key, timeout: Duration::from_secs(5) }).unwrap()
 }
 
 /// The TXT records of a name: TTL and chunks.
@@ -156,21 +162,68 @@ impl Bench for UpdateBench {
     }
 
     fn records(&self, name: &str) -> Raw {
-        let name = Name::from_ascii(format!("{name}.{ZONE}.")).unwrap();
-        match wire::ask(self.server, &name, RecordType::TXT, wire::Options::default()) {
-            Answer::Records(records) => {
-                let raw = |data: &RData| match data {
-                    RData::TXT(txt) => txt.txt_data.iter().map(|c| String::from_utf8_lossy(c).into_owned()).collect(),
-                    other => vec![other.to_string()],
-                };
-                records.answers.iter().map(|record| (record.ttl, raw(&record.data))).collect()
-            }
-            Answer::NxDomain(_) | Answer::NoData(_) => Vec::new(),
-            other => panic!("{name}: {other:?}"),
-        }
+        served(self.server, name)
     }
 
     fn writes(&self) -> u64 {
         self.host.messages_sent()
+    }
+}
+
+/// What a name server says to a plain question.
+fn served(server: SocketAddr, name: &str) -> Raw {
+    let name = Name::from_ascii(format!("{name}.{ZONE}.")).unwrap();
+    match wire::ask(server, &name, RecordType::TXT, wire::Options::default()) {
+        Answer::Records(records) => {
+            let raw = |data: &RData| match data {
+                RData::TXT(txt) => txt.txt_data.iter().map(|c| String::from_utf8_lossy(c).into_owned()).collect(),
+                other => vec![other.to_string()],
+            };
+            records.answers.iter().map(|record| (record.ttl, raw(&record.data))).collect()
+        }
+        Answer::NxDomain(_) | Answer::NoData(_) => Vec::new(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+pub struct PdnsBench {
+    pub host: PowerDns,
+    pub server: Pdns,
+}
+
+impl Bench for PdnsBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let quoted: Vec<String> = records
+            .iter()
+            .map(|chunks| chunks.iter().map(|chunk| format!("{chunk:?}")).collect::<Vec<_>>().join(" "))
+            .collect();
+        let ttl = ttl.to_string();
+        let mut arguments = vec!["replace-rrset", ZONE, name, "TXT", &ttl];
+        arguments.extend(quoted.iter().map(String::as_str));
+        self.server.util(&arguments);
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        self.server.util(&["add-record", ZONE, name, "CNAME", "300", target]);
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        served(self.server.address, name)
+    }
+
+    /// The zone's serial: the server raises it with every change by the API.
+    fn writes(&self) -> u64 {
+        let zone = Name::from_ascii(format!("{ZONE}.")).unwrap();
+        match wire::ask(self.server.address, &zone, RecordType::SOA, wire::Options::default()) {
+            Answer::Records(records) => match &records.answers[0].data {
+                RData::SOA(soa) => soa.serial.into(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
     }
 }
