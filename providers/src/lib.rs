@@ -9,6 +9,8 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+#[cfg(feature = "cloudflare")]
+pub mod cloudflare;
 #[cfg(feature = "http")]
 mod http;
 pub mod memory;
@@ -35,6 +37,8 @@ use dkimctl_state::time::Time;
 /// Every kind of host there is: one line a provider, in alphabetical order.
 pub fn all() -> &'static [&'static Descriptor] {
     static ALL: &[&Descriptor] = &[
+        #[cfg(feature = "cloudflare")]
+        &cloudflare::DESCRIPTOR,
         &memory::DESCRIPTOR,
         #[cfg(feature = "powerdns")]
         &powerdns::DESCRIPTOR,

@@ -19,10 +19,13 @@ mod rows;
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
 
-use hosts::{FileBench, MemoryBench, PdnsBench, UpdateBench, config_at, key, powerdns_at, rfc2136_at};
+use hosts::{
+    CloudflareBench, FileBench, MemoryBench, PdnsBench, UpdateBench, cloudflare_at, config_at, key, powerdns_at,
+    rfc2136_at,
+};
 use rows::Expect::{Already, Applied, Conflict, Outside};
 use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
-use servers::{Bind, Knot, Pdns, TestKey, TestZone, free_port, servers_or_skip};
+use servers::{Bind, CloudflareFake, Knot, Pdns, TestKey, TestZone, free_port, servers_or_skip};
 
 const ZONE: &str = "contract.example";
 
@@ -115,7 +118,7 @@ fn table() -> Vec<Row> {
             .alias(KEY, "s1.elsewhere.example.")
             .apply(vec![add(KEY, a, 300)], &[Conflict]),
         row("wildcard", "a wildcard makes the name look taken; our record is written all the same")
-            .on(&["zonefile", "bind", "knot", "powerdns"])
+            .on(&["zonefile", "bind", "knot", "powerdns", "cloudflare"])
             .put("*", 300, &[vec!["wild".into()]])
             .apply(vec![add(KEY, a, 300)], &[Applied])
             .quietly(vec![add(KEY, a, 300)], &[Already])
@@ -211,6 +214,16 @@ fn powerdns() {
         let server = Pdns::start(&[TestZone::new(ZONE)]);
         run_table(table(), "powerdns", &PdnsBench { host: powerdns_at(&server.api), server });
     }
+}
+
+#[test]
+fn cloudflare_fake() {
+    let fake = CloudflareFake::start([ZONE]);
+    run_table(
+        table(),
+        "cloudflare",
+        &CloudflareBench { host: cloudflare_at(&fake, &hosts::FakeTimer::default()), fake },
+    );
 }
 
 // ---- beyond the table: what only RFC 2136 servers have ------------------------------------------------------------

@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RData, RecordType};
 
+pub mod cloudflare_fake;
+pub mod http;
 pub mod knotd;
 pub mod named;
 pub mod pdnsd;
 
+pub use cloudflare_fake::CloudflareFake;
 pub use knotd::Knot;
 pub use named::Bind;
 pub use pdnsd::Pdns;

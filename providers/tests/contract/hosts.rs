@@ -4,19 +4,23 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dkimctl_providers::cloudflare::{self, Cloudflare};
 use dkimctl_providers::memory::Memory;
+use dkimctl_providers::pace::Timer;
 use dkimctl_providers::powerdns::{self, PowerDns};
 use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
 use dkimctl_providers::wire::{self, Answer};
 use dkimctl_providers::zonefile::ZoneFile;
 use dkimctl_providers::{AtName, DnsProvider, Entry, Secret};
+use dkimctl_state::record::txt::TxtText;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::ZONE;
 use crate::rows::{fqdn, strings};
-use crate::servers::{Pdns, TestKey};
+use crate::servers::{CloudflareFake, Pdns, TestKey, cloudflare_fake};
 
 pub fn key() -> TestKey {
     TestKey::new("test-key")
@@ -38,6 +42,34 @@ pub fn rfc2136_at(server: &str, key: &TestKey) -> Rfc2136 {
 pub fn powerdns_at(api: &str) -> PowerDns {
     let (url, server, key) = (api.to_owned(), "localhost".to_owned(), Secret::new(Pdns::KEY));
     PowerDns::new(powerdns::Config { url, server, key, timeout: Duration::from_secs(5) }).unwrap()
+}
+
+/// At the fake, without its waits.
+pub fn cloudflare_at(fake: &CloudflareFake, timer: &FakeTimer) -> Cloudflare {
+    let config = cloudflare::Config { api: fake.api(), ..cloudflare::Config::new(Secret::new(cloudflare_fake::TOKEN)) };
+    Cloudflare::with_timer(config, Box::new(timer.clone())).unwrap()
+}
+
+/// A clock that stands still but for the sleeps, and keeps them, in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct FakeTimer(Arc<Mutex<(Duration, Vec<u64>)>>);
+
+impl FakeTimer {
+    pub fn slept(&self) -> Vec<u64> {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+impl Timer for FakeTimer {
+    fn now(&self) -> Duration {
+        self.0.lock().unwrap().0
+    }
+
+    fn sleep(&self, time: Duration) {
+        let mut inner = self.0.lock().unwrap();
+        inner.0 += time;
+        inner.1.push(time.as_secs());
+    }
 }
 
 /// The TXT records of a name: TTL and chunks.
@@ -226,4 +258,57 @@ impl Bench for PdnsBench {
             other => panic!("{other:?}"),
         }
     }
+}
+
+pub struct CloudflareBench {
+    pub host: Cloudflare,
+    pub fake: CloudflareFake,
+}
+
+impl Bench for CloudflareBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let name = format!("{name}.{ZONE}");
+        self.fake.clear(&name);
+        for chunks in records {
+            let quoted: Vec<_> = chunks.iter().map(|chunk| format!("{chunk:?}")).collect();
+            self.fake.plant(&name, "TXT", &quoted.join(" "), ttl.into());
+        }
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        self.fake.plant(&format!("{name}.{ZONE}"), "CNAME", target.trim_end_matches('.'), 300);
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        let all = self.fake.at(&format!("{name}.{ZONE}"), "TXT");
+        all.into_iter().map(|record| (u32::try_from(record.ttl).unwrap(), unquoted(&record.content))).collect()
+    }
+
+    fn writes(&self) -> u64 {
+        self.fake.writes() as u64
+    }
+}
+
+/// The character-strings of a presentation form.
+pub fn unquoted(content: &str) -> Vec<String> {
+    let mut strings = Vec::new();
+    let mut rest = content;
+    while let Some(start) = rest.find('"') {
+        let inside = &rest[start + 1..];
+        let mut escaped = false;
+        let end = inside.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let end = end.unwrap();
+        let string = TxtText::from_quoted(&format!("\"{}\"", &inside[..end])).unwrap();
+        strings.push(string.to_str_lossy().into_owned());
+        rest = &inside[end + 1..];
+    }
+    strings
 }
