@@ -164,12 +164,13 @@ impl Cloudflare {
         Ok(primary.filter_map(zone).collect())
     }
 
-    fn known_zones(&self) -> Result<Vec<(Zone, usize)>, ProviderError> {
+    /// The zones, listed once in the life of this.
+    fn known_zones<R>(&self, read: impl FnOnce(&[(Zone, usize)]) -> R) -> Result<R, ProviderError> {
         let mut known = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
             *known = Some(self.list_zones()?);
         }
-        Ok(known.clone().unwrap_or_default())
+        Ok(read(known.as_deref().unwrap_or_default()))
     }
 }
 
@@ -191,7 +192,7 @@ impl DnsProvider for Cloudflare {
     }
 
     fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        Ok(self.known_zones()?.into_iter().map(|(zone, _)| zone).collect())
+        self.known_zones(|known| known.iter().map(|(zone, _)| zone.clone()).collect())
     }
 
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
@@ -202,8 +203,10 @@ impl DnsProvider for Cloudflare {
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
-        let batch = match self.known_zones() {
-            Ok(known) => known.iter().find(|(known, _)| known.id == zone.id).map_or(FREE_BATCH, |(_, batch)| *batch),
+        let limit =
+            |known: &[(Zone, usize)]| known.iter().find(|(known, _)| known.id == zone.id).map(|(_, batch)| *batch);
+        let batch = match self.known_zones(limit) {
+            Ok(batch) => batch.unwrap_or(FREE_BATCH),
             Err(error) => return vec![Outcome::Rejected(error); ops.len()],
         };
         run::apply(&Changes { host: self, batch }, zone, ops)

@@ -44,6 +44,8 @@ pub struct State {
     pub log: Vec<String>,
     /// Answered to the next calls, the last one first, before anything else happens.
     pub next: Vec<Response>,
+    /// Records (name, type, content) that somebody else writes right before our next write arrives.
+    pub meanwhile: Vec<(String, String, String)>,
     /// Performs the next write and then says nothing.
     pub drop_answer: bool,
     last_id: u64,
@@ -153,6 +155,11 @@ pub fn refusal(code: u64, message: &str) -> Value {
 fn route(state: &mut State, request: &Request) -> Result<Value, Wrong> {
     let writing = request.method != "GET";
     authorize(request, writing)?;
+    for (name, kind, content) in writing.then(|| std::mem::take(&mut state.meanwhile)).unwrap_or_default() {
+        let zone = state.zones.iter().find(|zone| name.ends_with(&zone.name)).unwrap().id.clone();
+        let record = FakeRecord { id: state.fresh_id(), name, kind, content, ttl: 300, comment: None };
+        state.records.entry(zone).or_default().push(record);
+    }
     let path = request.path.strip_prefix("/client/v4/").ok_or_else(|| no_route(&request.path))?;
     let parts: Vec<&str> = path.split('/').collect();
     match (request.method.as_str(), parts.as_slice()) {

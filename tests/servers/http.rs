@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 server for the fakes, and a client as plain, for those who are to do it wrong.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
