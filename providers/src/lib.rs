@@ -19,6 +19,8 @@ pub mod pace;
 pub mod powerdns;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
+#[cfg(feature = "route53")]
+pub mod route53;
 #[cfg(any(feature = "http", feature = "route53"))]
 mod run;
 pub mod wire;
@@ -44,6 +46,8 @@ pub fn all() -> &'static [&'static Descriptor] {
         &powerdns::DESCRIPTOR,
         #[cfg(feature = "rfc2136")]
         &rfc2136::DESCRIPTOR,
+        #[cfg(feature = "route53")]
+        &route53::DESCRIPTOR,
         #[cfg(feature = "zonefile")]
         &zonefile::DESCRIPTOR,
     ];
