@@ -1,5 +1,7 @@
 //! The hosts of the table, each with a way to its records that does not lead through the provider.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use dkimctl_providers::memory::Memory;
 use dkimctl_providers::pace::Timer;
 use dkimctl_providers::powerdns::{self, PowerDns};
 use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
+use dkimctl_providers::route53::{self, Credentials, Route53};
 use dkimctl_providers::wire::{self, Answer};
 use dkimctl_providers::zonefile::ZoneFile;
 use dkimctl_providers::{AtName, DnsProvider, Entry, Secret};
@@ -20,7 +23,8 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::ZONE;
 use crate::rows::{fqdn, strings};
-use crate::servers::{CloudflareFake, Pdns, TestKey, cloudflare_fake};
+use crate::servers::emulators::Emulator;
+use crate::servers::{CloudflareFake, Pdns, Route53Fake, TestKey, cloudflare_fake, route53_fake};
 
 pub fn key() -> TestKey {
     TestKey::new("test-key")
@@ -48,6 +52,17 @@ pub fn powerdns_at(api: &str) -> PowerDns {
 pub fn cloudflare_at(fake: &CloudflareFake, timer: &FakeTimer) -> Cloudflare {
     let config = cloudflare::Config { api: fake.api(), ..cloudflare::Config::new(Secret::new(cloudflare_fake::TOKEN)) };
     Cloudflare::with_timer(config, Box::new(timer.clone())).unwrap()
+}
+
+/// At the fake or an emulator, without its waits.
+pub fn route53_at(endpoint: &str, access_key: &str) -> Route53 {
+    let config = route53::Config {
+        endpoint: Some(endpoint.to_owned()),
+        credentials: Some(Credentials::new(access_key, route53_fake::SECRET_KEY, None, None, "test")),
+        first_backoff: Some(Duration::from_millis(1)),
+        ..route53::Config::default()
+    };
+    Route53::with_timer(config, Box::new(FakeTimer::default())).unwrap()
 }
 
 /// A clock that stands still but for the sleeps, and keeps them, in seconds.
@@ -290,6 +305,105 @@ impl Bench for CloudflareBench {
 
     fn writes(&self) -> u64 {
         self.fake.writes() as u64
+    }
+}
+
+pub struct Route53Bench {
+    pub host: Route53,
+    pub fake: Route53Fake,
+}
+
+impl Bench for Route53Bench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let quoted = |chunks: &Vec<String>| chunks.iter().map(|c| format!("{c:?}")).collect::<Vec<_>>().join(" ");
+        let (name, values) = (format!("{name}.{ZONE}."), records.iter().map(quoted).collect());
+        let (kind, ttl) = ("TXT".into(), Some(ttl.into()));
+        self.fake.plant(route53_fake::FakeSet { name, kind, ttl, values, ..Default::default() });
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        let (name, values) = (format!("{name}.{ZONE}."), vec![target.to_owned()]);
+        let (kind, ttl) = ("CNAME".into(), Some(300));
+        self.fake.plant(route53_fake::FakeSet { name, kind, ttl, values, ..Default::default() });
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        let sets = self.fake.at(&format!("{name}.{ZONE}."), "TXT");
+        let raw = |value: &String| strings(&route53_fake::strings(value).unwrap());
+        let set = |set: &route53_fake::FakeSet| {
+            let ttl = u32::try_from(set.ttl.unwrap()).unwrap();
+            set.values.iter().map(|value| (ttl, raw(value))).collect::<Vec<_>>()
+        };
+        sets.iter().flat_map(set).collect()
+    }
+
+    fn writes(&self) -> u64 {
+        self.fake.writes() as u64
+    }
+}
+
+pub struct EmulatorBench {
+    pub host: Route53,
+    pub emulator: Emulator,
+    /// The zone's id there.
+    pub zone: String,
+}
+
+impl EmulatorBench {
+    fn change(&self, kind: &str, name: &str, ttl: u32, values: &[String]) {
+        let value = |v: &String| format!("<ResourceRecord><Value>{}</Value></ResourceRecord>", route53_fake::escape(v));
+        let values: String = values.iter().map(value).collect();
+        let body = format!(
+            "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes>\
+             <Change><Action>UPSERT</Action><ResourceRecordSet><Name>{name}.{ZONE}.</Name><Type>{kind}</Type><TTL>{ttl}\
+             </TTL><ResourceRecords>{values}</ResourceRecords></ResourceRecordSet></Change></Changes></ChangeBatch>\
+             </ChangeResourceRecordSetsRequest>"
+        );
+        self.emulator.raw("POST", &format!("hostedzone/{}/rrset/", self.zone), &body);
+    }
+
+    fn sets(&self) -> Vec<String> {
+        let path = format!("hostedzone/{}/rrset?maxitems=300", self.zone);
+        let answer = self.emulator.raw("GET", &path, "");
+        route53_fake::elements(&answer, "ResourceRecordSet").into_iter().map(str::to_owned).collect()
+    }
+}
+
+impl Bench for EmulatorBench {
+    fn host(&self) -> &dyn DnsProvider {
+        &self.host
+    }
+
+    fn put(&self, name: &str, ttl: u32, records: &[Vec<String>]) {
+        let quoted = |chunks: &Vec<String>| chunks.iter().map(|c| format!("{c:?}")).collect::<Vec<_>>().join(" ");
+        self.change("TXT", name, ttl, &records.iter().map(quoted).collect::<Vec<_>>());
+    }
+
+    fn alias(&self, name: &str, target: &str) {
+        self.change("CNAME", name, 300, &[target.to_owned()]);
+    }
+
+    fn records(&self, name: &str) -> Raw {
+        let sets = self.sets();
+        let named = format!("<Name>{name}.{ZONE}.</Name>");
+        let of_name = sets.iter().filter(|set| set.contains(&named) && set.contains("<Type>TXT</Type>"));
+        let values = |set: &String| {
+            let ttl = route53_fake::elements(set, "TTL")[0].parse().unwrap();
+            let raw = |v: &str| strings(&route53_fake::strings(&route53_fake::unescape(v)).unwrap());
+            route53_fake::elements(set, "Value").into_iter().map(|v| (ttl, raw(v))).collect::<Vec<_>>()
+        };
+        of_name.flat_map(values).collect()
+    }
+
+    /// What stands in the whole zone, as a number.
+    fn writes(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.sets().hash(&mut hasher);
+        hasher.finish()
     }
 }
 
