@@ -16,7 +16,7 @@ use dkimctl_state::name::{Label, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 
 use crate::clock::Clock;
-use crate::secrets::manifest::{DomainOrder, KeyOrder, Manifest, SignOrder};
+use crate::secrets::manifest::{DomainOrder, KeyOrder, Manifest, SignOrder, WatchOrder};
 use crate::secrets::outbox::{self, Orders};
 use crate::secrets::receipt::{self, DomainReceipt, Receipt, Verdict};
 use crate::secrets::signed::{SigningKey, VerifyKey};
@@ -141,6 +141,7 @@ impl Outboxes<'_> {
         for (ledger, _) in domains {
             let Some(order) = orders.iter().find(|order| order.domain == ledger.domain) else { continue };
             proofs.insert(ledger.domain.clone(), proved(host, ledger, order, &receipts));
+            self.complaints.borrow_mut().extend(trouble(host, order, &receipts));
         }
         Ok(proofs)
     }
@@ -184,9 +185,12 @@ pub fn order_for(ledger: &Ledger, host: &Label, destroy: &[Fingerprint], serial:
     }
     gone.sort();
     gone.dedup();
+    let retiring = ledger.keys().filter(|(phase, _)| *phase == Phase::Retiring).map(|(_, key)| key);
+    let watch =
+        retiring.map(|key| WatchOrder { fingerprint: key.fingerprint, selector: key.selector.clone() }).collect();
     let sign =
         signing_keys(ledger).map(|key| SignOrder { algorithm: key.algorithm, fingerprint: key.fingerprint }).collect();
-    DomainOrder { domain: ledger.domain.clone(), since: serial, keys, sign, destroy: gone }
+    DomainOrder { domain: ledger.domain.clone(), since: serial, keys, sign, destroy: gone, watch }
 }
 
 /// A copy that was ordered destroyed stays ordered so until the host has proved it, or the key is recalled.
@@ -204,13 +208,26 @@ pub fn proved(host: &Label, ledger: &Ledger, order: &DomainOrder, receipts: &[Re
     let mut facts = Vec::new();
     for receipt in receipts {
         for answer in receipt.domains.iter().filter(|answer| answer.domain == order.domain) {
-            facts.extend(uses(host, ledger, answer));
+            facts.extend(uses(host, ledger, receipt, answer));
             if answer.order_digest == digest {
                 facts.extend(answered(host, ledger, order, answer));
             }
         }
     }
     facts
+}
+
+/// What the host's latest answer to this very order says is in the way.
+fn trouble(host: &Label, order: &DomainOrder, receipts: &[Receipt]) -> Option<String> {
+    let digest = order.digest();
+    let latest =
+        receipts.iter().rev().flat_map(|receipt| &receipt.domains).find(|answer| answer.order_digest == digest)?;
+    let unknown = latest.signing.iter().find_map(|seen| match &seen.verdict {
+        Verdict::Unknown { why } => Some(why.clone()),
+        Verdict::Wrong { what, .. } => Some(what.clone()),
+        Verdict::Right { .. } => None,
+    });
+    latest.problem.clone().or(unknown).map(|why| format!("{host}: {}: {why}", order.domain))
 }
 
 fn answered(host: &Label, ledger: &Ledger, order: &DomainOrder, answer: &DomainReceipt) -> Vec<Fact> {
@@ -252,12 +269,19 @@ fn answered(host: &Label, ledger: &Ledger, order: &DomainOrder, answer: &DomainR
 }
 
 /// Sightings of stopped keys. They are dated by the host, and need not answer the latest order.
-fn uses(host: &Label, ledger: &Ledger, answer: &DomainReceipt) -> Vec<Fact> {
-    let stopped = |key: &Fingerprint| ledger.key(key).is_some_and(|(phase, _)| phase == Phase::Retiring);
-    let sightings = answer.last_use.iter().filter(|used| stopped(&used.fingerprint));
-    sightings
-        .map(|used| Fact::Used { key: used.fingerprint, seen: used.time, by: format!("{host}: {}", used.by) })
-        .collect()
+fn uses(host: &Label, ledger: &Ledger, receipt: &Receipt, answer: &DomainReceipt) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for retiring in ledger.lines.values().flat_map(|line| &line.outgoing).filter_map(Outgoing::retiring) {
+        let key = retiring.key.fingerprint;
+        let seen = answer.last_use.iter().filter(|used| used.fingerprint == key && used.time > retiring.stopped);
+        facts.extend(seen.map(|used| Fact::Used { key, seen: used.time, by: format!("{host}: {}", used.by) }));
+        // Mail that came in before the switch and has not left yet.
+        if let Some(since) = receipt.oldest_queued.filter(|since| *since < retiring.stopped) {
+            let by = format!("{host}: a message that waits in the queue since {since}");
+            facts.push(Fact::Used { key, seen: receipt.time, by });
+        }
+    }
+    facts
 }
 
 impl DomainOrder {

@@ -42,6 +42,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
 
 pub const API: &str = "https://api.cloudflare.com/client/v4";
 
+/// Seconds (Enterprise zones take 30); developers.cloudflare.com/dns/manage-dns-records/reference/ttl
+pub const MIN_TTL: u32 = 60;
+
 /// "batch record changes", developers.cloudflare.com/dns/manage-dns-records/how-to/batch-record-changes
 const FREE_BATCH: usize = 200;
 const PAID_BATCH: usize = 3500;
@@ -181,7 +184,7 @@ impl DnsProvider for Cloudflare {
 
     fn caps(&self) -> Caps {
         Caps {
-            min_ttl: 60,
+            min_ttl: MIN_TTL,
             // A record is at most 4,096 octets on the wire, with a length octet for each 255.
             max_text: 4000,
             max_batch: self.config.batch.unwrap_or(FREE_BATCH),

@@ -11,8 +11,11 @@
 
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
+pub mod export;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod memory;
 pub mod pace;
 #[cfg(feature = "powerdns")]
@@ -41,6 +44,8 @@ pub fn all() -> &'static [&'static Descriptor] {
     static ALL: &[&Descriptor] = &[
         #[cfg(feature = "cloudflare")]
         &cloudflare::DESCRIPTOR,
+        #[cfg(feature = "manual")]
+        &manual::DESCRIPTOR,
         &memory::DESCRIPTOR,
         #[cfg(feature = "powerdns")]
         &powerdns::DESCRIPTOR,

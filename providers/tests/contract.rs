@@ -16,6 +16,8 @@ use dkimctl_state::time::Time;
 mod cloudflare;
 #[path = "contract/hosts.rs"]
 mod hosts;
+#[path = "contract/manual.rs"]
+mod manual;
 #[path = "contract/route53.rs"]
 mod route53;
 #[path = "contract/rows.rs"]

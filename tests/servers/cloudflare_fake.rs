@@ -155,7 +155,8 @@ pub fn refusal(code: u64, message: &str) -> Value {
 fn route(state: &mut State, request: &Request) -> Result<Value, Wrong> {
     let writing = request.method != "GET";
     authorize(request, writing)?;
-    for (name, kind, content) in writing.then(|| std::mem::take(&mut state.meanwhile)).unwrap_or_default() {
+    let meanwhile = if writing { std::mem::take(&mut state.meanwhile) } else { Vec::new() };
+    for (name, kind, content) in meanwhile {
         let zone = state.zones.iter().find(|zone| name.ends_with(&zone.name)).unwrap().id.clone();
         let record = FakeRecord { id: state.fresh_id(), name, kind, content, ttl: 300, comment: None };
         state.records.entry(zone).or_default().push(record);
@@ -277,8 +278,7 @@ fn batch(state: &mut State, zone: &FakeZone, body: &Value) -> Result<Value, Wron
     for patch in patches.iter().chain(&puts) {
         let place = find(&records, patch)?;
         let mut record = records.remove(place);
-        let text = |key: &str, old: &str| patch[key].as_str().unwrap_or(old).to_owned();
-        record.content = text("content", &record.content);
+        record.content = patch["content"].as_str().unwrap_or(&record.content).to_owned();
         record.ttl = patch["ttl"].as_u64().unwrap_or(record.ttl);
         check(zone, &records, &record)?;
         records.insert(place, record);

@@ -176,7 +176,7 @@ pub struct UpdateBench {
 }
 
 impl UpdateBench {
-    fn nsupdate(&self, commands: &str) {
+    pub fn nsupdate(&self, commands: &str) {
         let TestKey { name, algorithm, secret } = key();
         let mut child = Command::new("nsupdate")
             .args(["-y", &format!("{algorithm}:{name}:{secret}")])
