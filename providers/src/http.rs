@@ -141,6 +141,7 @@ impl Http {
         (ahead != i64::MIN).then(|| Time::from_unix(system_seconds().saturating_add(ahead)))
     }
 
+    #[cfg(feature = "powerdns")]
     pub fn host(&self) -> &str {
         &self.host
     }

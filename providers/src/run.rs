@@ -15,7 +15,8 @@ pub(crate) struct Job<'a> {
     pub index: usize,
     pub guarded: &'a Guarded,
     pub now: AtName,
-    /// What the name will hold.
+    /// What the name will hold, for hosts that write it as a whole.
+    #[cfg_attr(not(any(feature = "powerdns", feature = "route53")), allow(dead_code))]
     pub after: AtName,
     again: bool,
 }

@@ -12,6 +12,8 @@ use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::time::Time;
 
+#[path = "contract/benchmark.rs"]
+mod benchmark;
 #[path = "contract/cloudflare.rs"]
 mod cloudflare;
 #[path = "contract/hosts.rs"]

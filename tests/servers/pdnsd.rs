@@ -34,7 +34,7 @@ impl Pdns {
             let conf = format!(
                 "launch=gsqlite3\ngsqlite3-database={shown}/pdns.sqlite\nlocal-address=127.0.0.1\nlocal-port={port}\n\
                  socket-dir={shown}\nwebserver=yes\nwebserver-address=127.0.0.1\nwebserver-port={api}\n\
-                 webserver-allow-from=127.0.0.1\napi=yes\napi-key={key}\ncache-ttl=0\nquery-cache-ttl=0\n\
+                 webserver-allow-from=127.0.0.1\napi=yes\napi-key={key}\nloglevel=6\nwebserver-loglevel=normal\ncache-ttl=0\nquery-cache-ttl=0\n\
                  negquery-cache-ttl=0\nzone-cache-refresh-interval=0\nguardian=no\ndaemon=no\n"
             );
             fs::write(directory.join("pdns.conf"), conf).unwrap();
