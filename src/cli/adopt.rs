@@ -66,6 +66,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
             selector: args.selector.clone(),
             algorithm: sealed.algorithm,
             public: sealed.public,
+            adopted_text: as_it_stands(seen.sweep(&name)),
             sealed: at,
             blob_sha256: sealed.blob_sha256,
             record_at: settings.providers.iter().filter(holds).map(|provider| (provider.clone(), at)).collect(),
@@ -78,7 +79,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     shell.say(format_args!("{}: {} key taken over", args.selector, key.algorithm()));
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// Every name server shows this key, and nothing else.
@@ -101,6 +102,14 @@ fn compare(name: &Fqdn, sweep: Option<&Sweep>, key: &Fingerprint) -> Result<(), 
         return Err(Error::new(format!("{name} at {}: {wrong}; nothing was taken over", answer.server)));
     }
     Ok(())
+}
+
+/// The record as the servers show it; another tool may have written it with other tags than ours.
+fn as_it_stands(sweep: Option<&Sweep>) -> Option<TxtText> {
+    sweep?.answers.iter().find_map(|answer| match &answer.answer {
+        Answer::Txt { texts, .. } => texts.first().cloned(),
+        _ => None,
+    })
 }
 
 fn key_in(text: &TxtText) -> Option<Fingerprint> {

@@ -44,7 +44,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     let mut state = WriteState::open(shell, &config, "advance")?;
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &settings, &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// Advances every domain whose time has come.

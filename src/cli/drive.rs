@@ -1,8 +1,10 @@
 //! Runs the loop for a verb: in batches, once or until nothing is left to wait for, and tells what came of it.
 
+use std::collections::BTreeSet;
+
 use dkimctl_state::lifecycle::settings::Settings;
-use dkimctl_state::lifecycle::wait::Who;
-use dkimctl_state::name::SigningDomain;
+use dkimctl_state::lifecycle::wait::{Wait, Who};
+use dkimctl_state::name::{Label, SigningDomain};
 use dkimctl_state::store::{Store, StoreError};
 use dkimctl_state::time::Time;
 
@@ -12,6 +14,8 @@ use super::progress::Progress;
 use super::shell::Shell;
 use crate::advance::advance;
 use crate::config::Config;
+use crate::receipts;
+use crate::report::hints;
 use crate::report::run::RunReport;
 use crate::report::words::{self, Selectors};
 
@@ -31,6 +35,7 @@ pub fn once(
     for batch in settings.chunks(BATCH) {
         let batch: Vec<&Settings> = batch.iter().collect();
         let machine = Machine::new(config, &batch, state.store.identity()?, &progress)?;
+        hear(config, &machine, state, &batch, &actor)?;
         let (run, complaints) = machine.act(|world| advance(world, &mut state.store, &batch, &actor, &progress));
         progress.clear();
         complaints.iter().for_each(|complaint| shell.warn(complaint));
@@ -40,12 +45,62 @@ pub fn once(
     Ok(())
 }
 
-/// Shows a report, and its failures as errors.
-pub fn tell(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
+/// Takes in what the hosts have proved and seen, before anything is decided: whoever still uses an old key is heard
+/// before its record goes.
+fn hear(
+    config: &Config,
+    machine: &Machine<'_>,
+    state: &mut WriteState,
+    batch: &[&Settings],
+    actor: &str,
+) -> Result<(), Error> {
+    let domains: BTreeSet<&SigningDomain> = batch.iter().map(|settings| &settings.domain).collect();
+    let hosts: BTreeSet<&Label> = batch.iter().flat_map(|settings| &settings.hosts).collect();
+    let outboxes = machine.outboxes();
+    for host in hosts.into_iter().filter(|host| config.signers.contains_key(*host)) {
+        receipts::import(&mut state.store, &outboxes, host, Some(&domains), actor)
+            .map_err(|error| Error::new(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Shows a report, and as errors its failures and what keeps these domains from going on.
+pub fn tell(shell: &Shell, config: &Config, report: &RunReport) -> Result<Exit, Error> {
     if !shell.global.quiet || shell.global.json {
         shell.show(report)?;
     }
-    failures(shell, report)
+    let failed = failures(shell, report)?;
+    let mut worst = Exit::Ok;
+    for waiting in &report.waits {
+        let Some(exit) = stuck(config, &waiting.line.detail) else { continue };
+        let hint = hints::stuck(&waiting.line.detail, &waiting.domain);
+        shell.error(format_args!("{}: {}", waiting.domain, waiting.line.sentence), &[hint]);
+        if worst != Exit::Failed {
+            worst = exit;
+        }
+    }
+    Ok(if failed == Exit::Ok { worst } else { failed })
+}
+
+/// Whoever named a domain is told at once that it goes no further until somebody acts. Cron is not: it would say so
+/// every time.
+fn stuck(config: &Config, wait: &Wait) -> Option<Exit> {
+    match wait {
+        Wait::Slots { taken, until: None } => taken.iter().any(|slot| !slot.ours).then_some(Exit::Failed),
+        Wait::Foreign { .. }
+        | Wait::Alias { .. }
+        | Wait::Unsupported { .. }
+        | Wait::RecordLost { .. }
+        | Wait::ClockBehind { .. }
+        | Wait::ClockDisagrees { .. } => Some(Exit::Failed),
+        // That a name server is silent is the world's affair; that a provider is may be ours.
+        Wait::Unknown { whom, .. } => {
+            let is_provider =
+                |who: &String| config.providers.keys().any(|label| who.split(' ').next() == Some(label.as_str()));
+            whom.iter().any(is_provider).then_some(Exit::NotChecked)
+        }
+        _ => None,
+    }
 }
 
 /// As [`tell`], but not a word when nothing happened: cron's mail is for what did.
@@ -53,7 +108,8 @@ pub fn tell_changes(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
     if report.is_silent() && !shell.global.json && shell.global.verbose == 0 {
         return Ok(Exit::Ok);
     }
-    tell(shell, report)
+    shell.show(report)?;
+    failures(shell, report)
 }
 
 fn failures(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
@@ -77,7 +133,7 @@ pub fn until_settled(
         let mut report = RunReport::default();
         let mut state = WriteState::open(shell, config, verb)?;
         once(shell, config, &mut state, settings, &mut report)?;
-        let exit = tell(shell, &report)?;
+        let exit = tell(shell, config, &report)?;
         let done = settled(&state.store)?;
         drop(state);
         if done {

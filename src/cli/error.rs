@@ -6,8 +6,13 @@ use dkimctl_state::store::export::ExportError;
 use crate::config::ConfigError;
 use crate::config::providers::ProviderBuildError;
 use crate::files::FileError;
+use crate::host::run::RunError;
 use crate::report::hints;
+use crate::sealing::OpenError;
+use crate::secrets::outbox::OutboxError;
 use crate::secrets::signed::SigningKeyError;
+use crate::secrets::write::WriteError;
+use crate::spf::publish::PublishError;
 use crate::vault::VaultError;
 
 /// A command that did what it was asked to do, and what came out.
@@ -75,6 +80,15 @@ impl Error {
     }
 }
 
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Lock(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = if matches!(error, StoreError::Locked(_)) { Kind::Locked } else { Kind::Failed };
@@ -104,4 +118,22 @@ macro_rules! said_by_themselves {
     )*};
 }
 
-said_by_themselves!(ExportError, FileError, ProviderBuildError, SigningKeyError, crate::keygen::KeyError);
+said_by_themselves!(
+    ExportError,
+    FileError,
+    OpenError,
+    OutboxError,
+    ProviderBuildError,
+    SigningKeyError,
+    WriteError,
+    crate::keygen::KeyError
+);
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
+    }
+}

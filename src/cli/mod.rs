@@ -32,7 +32,9 @@ mod retire;
 mod revoke;
 mod rollback;
 mod rotate;
+mod secrets;
 mod shell;
+mod spf;
 mod state;
 mod status;
 mod verify;
@@ -108,9 +110,11 @@ enum Command {
     Release(release::Args),
     Log(log::Args),
     Dns(dns::Args),
+    Secrets(secrets::Args),
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
+    Spf(spf::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -135,9 +139,11 @@ pub fn run() -> ExitCode {
         Command::Release(args) => release::run(&shell, args),
         Command::Log(args) => log::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
+        Command::Secrets(args) => secrets::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),
+        Command::Spf(args) => spf::run(&shell, args),
         Command::Completions(args) => completions::run(&shell, args),
         Command::Man(args) => man::run(&shell, args),
     };

@@ -51,5 +51,5 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     request::commit(shell, &mut state.store, domain, vec![fact])?;
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }

@@ -48,7 +48,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     request::commit(shell, &mut state.store, &args.domain, vec![fact])?;
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// States the price and has the selector typed.

@@ -40,7 +40,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     request::commit(shell, &mut state.store, &args.domain, facts)?;
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// A rotation that has not ended, or a retiring key whose private half is kept.

@@ -71,7 +71,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     }
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &settings, &mut report)?;
-    drive::tell(shell, &report)
+    drive::tell(shell, &config, &report)
 }
 
 /// Whether nothing is on its way and nothing is asked.

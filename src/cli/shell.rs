@@ -8,11 +8,11 @@ use dkimctl_state::name::SigningDomain;
 use dkimctl_state::time::Time;
 
 use super::Global;
-use super::error::{Error, Exit};
+use super::error::{Error, Exit, Kind};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::find::Surroundings;
 use crate::config::{Config, find};
-use crate::report::{Paint, Report};
+use crate::report::{Paint, Report, hints};
 
 pub struct Shell {
     pub global: Global,
@@ -126,7 +126,12 @@ impl Shell {
         match ended {
             Ok(exit) => ExitCode::from(exit.code()),
             Err(error) => {
-                self.error(&error.message, &error.hints);
+                let hints = match error.kind {
+                    // Most sentences say themselves what to do; none leaves it open what comes after.
+                    Kind::Failed if error.hints.is_empty() => &vec![hints::AFTERWARDS.to_owned()],
+                    _ => &error.hints,
+                };
+                self.error(&error.message, hints);
                 ExitCode::from(error.code())
             }
         }

@@ -2,10 +2,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use dkimctl_state::store::backup::FOLDER;
+use dkimctl_state::store::lock::{Holder, Lock};
+use dkimctl_state::store::sqlite::{Options, SqliteStore};
 use serde::Serialize;
 
 use super::error::{Error, Exit};
-use super::machine::ReadState;
+use super::machine::{ReadState, options};
 use super::shell::Shell;
 use crate::report::{Paint, Report};
 
@@ -31,10 +33,22 @@ enum Command {
     /// Check that the state is whole: every page, every document, the chain of events
     #[command(after_help = "Examples:\n  dkimctl state verify || dkimctl state backup --to /srv/evidence")]
     Verify,
+    /// Go on from an older copy of the state, where the newer one is lost
+    ///
+    /// What happened after the copy was made is not known any more. It is found again where it can be seen: a look at
+    /// the world comes before every change.
+    #[command(after_help = "Examples:\n  dkimctl state accept-older && dkimctl verify")]
+    AcceptOlder,
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     let config = shell.config()?;
+    if let Command::AcceptOlder = args.command {
+        let _lock = Lock::take(&config.state, &Holder::here("dkimctl state accept-older", shell.now()))?;
+        let accepted = SqliteStore::accept_older(&config.state, &options(shell, Options::read_write()))?;
+        shell.say(format_args!("accepted, as serial {}; next: dkimctl verify", accepted.serial));
+        return Ok(Exit::Ok);
+    }
     let store = ReadState::open(shell, &config)?.0;
     match args.command {
         Command::Export => {
@@ -53,6 +67,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
             shell.show(&Verified { domains: found.domains, keys: found.keys, events: found.events, findings })?;
             return Ok(if whole { Exit::Ok } else { Exit::ChecksFailed });
         }
+        Command::AcceptOlder => {}
     }
     Ok(Exit::Ok)
 }

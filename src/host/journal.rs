@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use dkimctl_state::name::SigningDomain;
 use serde::{Deserialize, Serialize};
 
-use crate::signers::KeyName;
+use crate::signers::{KeyName, replace};
 
 /// A small JSON file, replaced whole.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ impl Journal {
     /// Reads the journal; a file that is not there is an empty one.
     pub fn open(path: &Path) -> Result<Journal, JournalError> {
         let path = path.to_owned();
+        replace::sweep(&path);
         let notes = match fs::read(&path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|source| JournalError::Parse { path: path.clone(), source })?
@@ -122,7 +123,8 @@ impl Journal {
 
 fn write(path: &Path, notes: &Notes) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".dkimctl-").tempfile_in(directory)?;
+    let mut temporary = tempfile::Builder::new().prefix(replace::PARTIAL).tempfile_in(directory)?;
+    temporary.as_file().lock()?;
     serde_json::to_writer_pretty(&mut temporary, notes)?;
     temporary.write_all(b"\n")?;
     temporary.as_file().sync_all()?;

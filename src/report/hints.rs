@@ -1,10 +1,15 @@
 //! The next command after an error.
 
 use dkimctl_providers::ProviderError;
+use dkimctl_state::lifecycle::wait::Wait;
 use dkimctl_state::store::StoreError;
 
+use super::words;
 use crate::vault::VaultError;
 use crate::world::Failure;
+
+/// What to do where nothing better is known.
+pub const AFTERWARDS: &str = "when that is mended, run the same command again";
 
 /// What to do about a state that cannot be used; most of its errors say it themselves.
 pub fn store(error: &StoreError) -> Option<String> {
@@ -13,6 +18,12 @@ pub fn store(error: &StoreError) -> Option<String> {
         StoreError::Missing { .. } => "dkimctl init".to_owned(),
         StoreError::Stale { .. } | StoreError::Fenced { .. } | StoreError::NoteChanged(_) => {
             "run the same command again; nothing was written".to_owned()
+        }
+        StoreError::Older { .. } => {
+            "bring the newer copy back; if it is lost: dkimctl state accept-older, and then dkimctl verify".to_owned()
+        }
+        StoreError::Io { .. } => {
+            "mend what it names, and run the same command again; dkimctl status still reads".to_owned()
         }
         StoreError::Full { .. } => "make room, and run the same command again".to_owned(),
         StoreError::Damaged { .. } | StoreError::NotAState { .. } => {
@@ -31,10 +42,33 @@ pub fn failure(failure: &Failure, domain: &impl std::fmt::Display) -> String {
             "add the zone to the provider's `zones`, or name another provider for the domain".to_owned()
         }
         Failure::Dns(ProviderError::Auth(_)) => {
-            "dkimctl init --provider shows the narrowest rights that suffice".to_owned()
+            format!("set it right in [provider.NAME] of dkimctl.toml, then: dkimctl advance {domain}")
         }
         Failure::Rule(_) => format!("dkimctl log {domain} shows how it came to this"),
         _ => format!("dkimctl advance {domain} tries again; so does the next run of cron"),
+    }
+}
+
+/// What to do about a wait that neither time nor others end.
+pub fn stuck(wait: &Wait, domain: &impl std::fmt::Display) -> String {
+    match wait {
+        Wait::Slots { .. } => format!(
+            "see to what was found, or add a selector to the domain's `selectors`; then: dkimctl advance {domain}"
+        ),
+        Wait::Unknown { .. } => {
+            format!("see to [provider.NAME] in dkimctl.toml, then: dkimctl advance {domain}; nothing was changed")
+        }
+        Wait::Foreign { .. } => format!(
+            "remove it where the zone is kept, if it is nobody's; dkimctl advance {domain} then goes on, and \
+             dkimctl rollback {domain} gives the rotation up"
+        ),
+        Wait::RecordLost { .. } => {
+            format!("dkimctl verify {domain} shows it, and dkimctl plan {domain} what would be done")
+        }
+        Wait::ClockBehind { .. } | Wait::ClockDisagrees { .. } => {
+            format!("timedatectl shows the clock and whether it is kept; when it is right: dkimctl advance {domain}")
+        }
+        other => words::advice(other, domain).unwrap_or_else(|| format!("dkimctl plan {domain}")),
     }
 }
 

@@ -5,10 +5,13 @@
 
 pub mod demo;
 pub mod hints;
+pub mod host;
 pub mod log;
 pub mod paint;
 pub mod plan;
 pub mod run;
+pub mod secrets;
+pub mod spf;
 pub mod status;
 pub mod timeline;
 pub mod verify;

@@ -24,6 +24,8 @@ pub struct StatusReport {
     pub timelines: Vec<Timeline>,
     /// Domains that are configured and were never rotated.
     pub without_key: Vec<SigningDomain>,
+    /// Domains without a key for which one was asked for: something keeps it from being made.
+    pub asked: Vec<SigningDomain>,
     /// The command to run next, and when.
     pub next: Option<String>,
     pub next_at: Option<Time>,
@@ -79,6 +81,7 @@ impl StatusReport {
             rows: Vec::new(),
             timelines: Vec::new(),
             without_key: Vec::new(),
+            asked: Vec::new(),
             next: None,
             next_at: None,
         }
@@ -106,7 +109,10 @@ impl StatusReport {
                 bars.push(Bar::of(line, phase, key, settings));
             }
         }
-        if self.rows.len() == before {
+        let is_asked = ledger.lines.values().any(|line| line.request.is_some());
+        if self.rows.len() == before && is_asked {
+            self.asked.push(ledger.domain.clone());
+        } else if self.rows.len() == before {
             self.without_key.push(ledger.domain.clone());
         } else {
             self.timelines.push(Timeline::new(ledger.domain.clone(), bars, self.now));
@@ -123,6 +129,7 @@ impl StatusReport {
         (self.next, self.next_at) = match self.rows.first() {
             Some(row) if row.command.is_some() => (row.command.clone(), None),
             Some(row) if row.urgency <= Urgency::Others => (Some("dkimctl advance".to_owned()), None),
+            _ if !self.asked.is_empty() => (Some(format!("dkimctl advance {}", self.asked[0])), None),
             _ if !self.without_key.is_empty() => (Some(format!("dkimctl rotate {}", self.without_key[0])), None),
             Some(_) if future.is_some() => (Some("dkimctl advance".to_owned()), future),
             Some(row) => (Some(format!("dkimctl rotate {}", row.domain)), None),
@@ -293,6 +300,9 @@ impl Report for StatusReport {
         }
         if self.timelines.len() > TIMELINES {
             let _ = writeln!(out, "\n{} more timelines: dkimctl status DOMAIN", self.timelines.len() - TIMELINES);
+        }
+        for domain in self.asked.iter().take(TIMELINES) {
+            let _ = writeln!(out, "{domain} has no key yet; one was asked for and could not be made.");
         }
         match self.without_key.as_slice() {
             [] => {}

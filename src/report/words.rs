@@ -78,6 +78,7 @@ pub fn fact(fact: &Fact, selectors: &Selectors) -> String {
         Fact::Recalled { .. } => format!("{s}: called back to sign again"),
         Fact::Used { by, seen, .. } => format!("{s}: still used by {by} at {seen}; its window begins anew"),
         Fact::Wiped { host, .. } => format!("{s}: {host} proved to have destroyed the private key"),
+        Fact::Resealed { .. } => format!("{s}: sealed again, to the recipients that are configured now"),
         Fact::Shredded { .. } => format!("{s}: our sealed private key destroyed"),
         Fact::Condemned { .. } => format!("{s}: known to others"),
         Fact::Emptied { provider, .. } => format!("{s}: revoked at {provider}, p= is empty"),

@@ -29,6 +29,9 @@ pub enum FileError {
 /// A table of a million rows fits; a log that was named by mistake does not.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
+/// How the names of unfinished tables begin.
+pub(crate) const PARTIAL: &str = ".dkimctl-";
+
 /// Reads a whole table.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
@@ -43,6 +46,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 /// Puts `new` where `old` stands. Returns whether anything was written: equal text is left alone.
 pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
     if old == new {
+        sweep(path);
         return Ok(false);
     }
     let failed = |doing| move |source| FileError::Write { path: path.to_owned(), doing, source };
@@ -51,10 +55,11 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
     let directory = parent(&target);
     let before = fs::metadata(&target).map_err(failed("reading its owner"))?;
 
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".dkimctl-")
-        .tempfile_in(directory)
-        .map_err(failed("creating a file beside it"))?;
+    sweep(&target);
+    let mut temporary =
+        tempfile::Builder::new().prefix(PARTIAL).tempfile_in(directory).map_err(failed("creating a file beside it"))?;
+    // Whoever sweeps sees by it that this one is still being written.
+    temporary.as_file().lock().map_err(failed("locking the new file"))?;
     temporary.write_all(new).map_err(failed("writing beside it"))?;
     let created = temporary.as_file().metadata().map_err(failed("reading the new file's owner"))?;
     if (created.uid(), created.gid()) != (before.uid(), before.gid()) {
@@ -71,6 +76,17 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
     temporary.persist(&target).map_err(|error| failed("renaming over it")(error.error))?;
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(failed("flushing its directory"))?;
     Ok(true)
+}
+
+/// Removes what processes that were killed left beside a file. What cannot be removed is in nobody's way.
+pub(crate) fn sweep(path: &Path) {
+    let Ok(entries) = fs::read_dir(parent(path)) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PARTIAL.as_bytes()))
+    {
+        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -103,6 +119,23 @@ mod tests {
         fs::write(&table, "somebody's\n").unwrap();
         assert!(matches!(replace(&table, b"old\n", b"new\n"), Err(FileError::Changed { .. })));
         assert_eq!(fs::read(&table).unwrap(), b"somebody's\n");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (table, orphan, busy) =
+            (dir.path().join("KeyTable"), dir.path().join(".dkimctl-aaa"), dir.path().join(".dkimctl-bbb"));
+        for file in [&table, &orphan, &busy] {
+            fs::write(file, "old\n").unwrap();
+        }
+        let held = File::open(&busy).unwrap();
+        held.lock().unwrap();
+        assert!(replace(&table, b"old\n", b"new\n").unwrap());
+        assert!(!orphan.exists() && busy.exists());
+        drop(held);
+        assert!(!replace(&table, b"new\n", b"new\n").unwrap());
+        assert!(!busy.exists());
     }
 
     #[test]

@@ -4,17 +4,17 @@
 //! `DKIMCTL_BENCH_DOMAINS` makes it smaller, `DKIMCTL_BENCH_DIR` puts it on another disk.
 #![allow(clippy::print_stdout)] // the figures that criterion does not know
 
+#[path = "../fleet/mod.rs"]
+mod fleet;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion};
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::{Key, Ledger, Maxima};
-use dkimctl_state::name::{Label, Selector, SigningDomain};
-use dkimctl_state::record::dkim::{Algorithm, PublicKey};
 use dkimctl_state::store::sqlite::{FILE, Options, SqliteStore};
-use dkimctl_state::store::{Change, Event, Loaded, Store};
+use dkimctl_state::store::{Change, Store};
 use dkimctl_state::time::{Span, Time};
 
 const T0: Time = Time::from_unix(1_795_339_800);
@@ -62,21 +62,7 @@ fn main() {
 /// Every domain with a key that signs and one that retires, and the events that led there.
 fn build(state: &Path, domains: u32) {
     let started = Instant::now();
-    let lineage = "6f1c3bd2-4d0a-4b43-9d9c-0c6f1d8a7e11".parse().expect("a lineage");
-    let mut store = SqliteStore::create(state, lineage, &Options::read_write()).expect("create");
-    let numbers: Vec<u32> = (0..domains).collect();
-    for batch in numbers.chunks(5_000) {
-        let changes: Vec<Change> = batch
-            .iter()
-            .map(|n| {
-                let mut facts = to_active(2 * n, "s1");
-                facts.extend(to_active(2 * n + 1, "s2"));
-                let empty = Loaded { ledger: Ledger::new(domain(*n)), revision: 0, wake: None };
-                change(empty, facts, Some(T0 + Span::days(30)))
-            })
-            .collect();
-        store.commit(&changes).expect("commit");
-    }
+    fleet::build(state, domains, &["s1", "s2"], T0, T0 + Span::days(30));
     let size = std::fs::metadata(state.join(FILE)).expect("the file").len();
     println!("build of {domains} domains: {:.1} s, {} MB", started.elapsed().as_secs_f64(), size / 1_000_000);
 }
@@ -140,57 +126,8 @@ fn percentiles(store: &mut SqliteStore, domains: u32, fresh: &mut u32) {
 fn transition(store: &dyn Store, domains: u32, fresh: &mut u32) -> Change {
     *fresh = fresh.wrapping_add(48_271);
     let n = *fresh % domains;
-    let loaded = store.load(&domain(n)).expect("load");
+    let loaded = store.load(&fleet::domain(n)).expect("load");
     let key = loaded.ledger.keys().next().expect("an active key").1.fingerprint;
     let host = format!("mx{fresh}").parse().expect("a host");
-    change(loaded, vec![Fact::Delivered { key, host }], Some(T0 + Span::days(30)))
-}
-
-fn change(loaded: Loaded, facts: Vec<Fact>, wake: Option<Time>) -> Change {
-    let mut ledger = loaded.ledger;
-    let mut at = ledger.newest.unwrap_or(T0);
-    let mut events = Vec::new();
-    for fact in facts {
-        at = at + Span::minutes(1);
-        ledger.record(&fact, at).expect("a fact that can have happened");
-        events.push(Event { at, actor: "cron".to_owned(), fact });
-    }
-    Change { ledger, revision: loaded.revision, wake, events }
-}
-
-fn to_active(n: u32, selector: &str) -> Vec<Fact> {
-    // As long as an RSA key of 2048 bits, and another for every number.
-    let public = PublicKey::from_bytes(n.to_be_bytes().repeat(74)[..294].to_vec());
-    let fingerprint = public.fingerprint();
-    let selector: Selector = selector.parse().expect("a selector");
-    let none = std::collections::BTreeMap::new;
-    let key = Key {
-        fingerprint,
-        selector: selector.clone(),
-        algorithm: Algorithm::Rsa,
-        public,
-        sealed: T0,
-        blob_sha256: fingerprint.to_string(),
-        record_at: none(),
-        delivered: none(),
-        wiped: none(),
-        shredded: None,
-    };
-    let host: Label = "mx1".parse().expect("a host");
-    let provider = "route53".parse().expect("a provider");
-    vec![
-        Fact::Sealed { key },
-        Fact::Carried { selector, maxima: Maxima { ttl: 3600, negative: Some(300), cname: 0 } },
-        Fact::Written { key: fingerprint, provider },
-        Fact::SweptClean { key: fingerprint },
-        Fact::SeenEverywhere { key: fingerprint, since: T0 },
-        Fact::Delivered { key: fingerprint, host: host.clone() },
-        Fact::Committed { key: fingerprint },
-        Fact::Signing { key: fingerprint, host },
-        Fact::Activated { key: fingerprint },
-    ]
-}
-
-fn domain(n: u32) -> SigningDomain {
-    format!("d{n:06}.example").parse().expect("a domain")
+    fleet::change(loaded, vec![Fact::Delivered { key, host }], T0, Some(T0 + Span::days(30)))
 }

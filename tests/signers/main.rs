@@ -2,8 +2,12 @@
 
 #![allow(clippy::print_stdout)] // a skipped test says so
 
-#[path = "../servers/mod.rs"]
-mod servers;
+#[path = "../servers/opendkimd.rs"]
+mod opendkimd;
+
+mod servers {
+    pub(crate) use crate::opendkimd;
+}
 
 mod apply;
 mod keys;

@@ -50,6 +50,9 @@ pub struct Key {
     pub selector: Selector,
     pub algorithm: Algorithm,
     pub public: PublicKey,
+    /// The record of a key that was taken over, as it stood; ours is built from the public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_text: Option<TxtText>,
     /// When the sealed private half was read back.
     pub sealed: Time,
     /// SHA-256 of the sealed blob, in hexadecimal digits.
@@ -276,7 +279,7 @@ impl Key {
     }
 
     pub fn record(&self) -> TxtText {
-        self.public.record(self.algorithm)
+        self.adopted_text.clone().unwrap_or_else(|| self.public.record(self.algorithm))
     }
 
     pub fn revocation(&self) -> TxtText {

@@ -7,11 +7,14 @@
 pub mod check;
 pub mod fact;
 pub mod ledger;
+mod look;
 pub mod plan;
 pub mod policy;
 pub mod request;
 pub mod rotation;
 pub mod seen;
 pub mod settings;
+pub mod staging;
 pub mod step;
+mod transition;
 pub mod wait;

@@ -18,13 +18,14 @@ use super::check::Rule;
 use super::fact::Fact;
 use super::ledger::*;
 use super::request::{Hold, Intent, Request};
-use super::seen::{Seen, Verdict, View, keys_in};
+use super::seen::{Seen, View, keys_in};
 use super::settings::Settings;
 use super::step::Step;
 use super::wait::{SlotTaken, Wait};
-use crate::name::{Fqdn, Label, Selector};
+use crate::name::Label;
 use crate::record::dkim::Algorithm;
-use crate::time::{Span, Time};
+use crate::record::txt::TxtText;
+use crate::time::Time;
 
 /// What a decision is made from.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +101,12 @@ impl Due {
                     }
                 } else if line.outgoing.iter().any(|o| o.key().fingerprint == *key) {
                     let stopped = |o: &&Outgoing| matches!(o.phase(), Phase::Retiring | Phase::Withdrawn);
-                    if line.outgoing.iter().filter(stopped).any(|o| o.key().fingerprint == *key) {
+                    // An old record that somebody put back goes anyway, and a gravestone beside the selector's new key
+                    // would be the end of that one.
+                    let alone = |o: &&Outgoing| {
+                        line.keys().filter(|(p, k)| k.selector == o.key().selector && *p != Phase::Gone).count() == 1
+                    };
+                    if line.outgoing.iter().filter(stopped).filter(alone).any(|o| o.key().fingerprint == *key) {
                         self.steps.push(Step::Record(Fact::Condemned { key: *key }));
                     }
                     self.steps.push(Step::Record(Fact::Answered { algorithm }));
@@ -138,7 +144,10 @@ impl Due {
                 None => {
                     return self.steps.push(Step::Generate { algorithm, selector });
                 }
-                Some((by, until)) => taken.push(SlotTaken { selector, by, until }),
+                Some((by, until)) => {
+                    let ours = now.ledger.keys().any(|(phase, key)| key.selector == selector && phase != Phase::Gone);
+                    taken.push(SlotTaken { selector, by, ours, until });
+                }
             }
         }
         let until = taken.iter().filter_map(|slot| slot.until).min();
@@ -187,6 +196,8 @@ impl Due {
             return;
         }
         let fingerprint = key.fingerprint;
+        // An address may be many machines: what the second look met may be younger than the first look.
+        let since = now.at;
         let first = match published.first_clean {
             None if now.holds(Rule::TwoSweeps, false) => now.at,
             None => {
@@ -196,7 +207,7 @@ impl Due {
         };
         let until = first + now.settings.policy.sweep_gap;
         if now.holds(Rule::TwoSweeps, now.at >= until) {
-            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since: first }));
+            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since }));
         } else {
             self.waits.push(Wait::SecondSweep { selector: key.selector.clone(), until });
         }
@@ -206,12 +217,13 @@ impl Due {
     fn make_ready(&mut self, now: Now<'_>, line: &Line, propagated: &Propagated) {
         let key = &propagated.key;
         let selector = || key.selector.clone();
-        let looks = match now.holds(Rule::FreshLook, false) {
-            true => Some(true),
-            false => self.sweep(now, key, true),
-        };
-        let Some(clean) = looks else {
-            return;
+        let clean = if now.holds(Rule::FreshLook, false) {
+            true
+        } else {
+            match self.sweep(now, key, true) {
+                Some(clean) => clean && self.providers_answer(now, key),
+                None => return,
+            }
         };
         let lacking: Vec<_> = now.settings.hosts.iter().filter(|h| !key.delivered.contains_key(*h)).cloned().collect();
         for host in &lacking {
@@ -279,7 +291,7 @@ impl Due {
 
     /// retiring -> withdrawn: the private half goes after the grace, the record after the window.
     fn retire(&mut self, now: Now<'_>, line: &Line, retiring: &Retiring) {
-        let Retiring { key, stopped, last_use, .. } = retiring;
+        let Retiring { key, stopped, .. } = retiring;
         let policy = &now.settings.policy;
         let selector = || key.selector.clone();
 
@@ -292,14 +304,11 @@ impl Due {
             self.waits.push(Wait::Grace { selector: selector(), until: grace });
         }
 
-        let overruled = matches!(&line.request, Some(r) if r.intent == Intent::Retire { key: key.fingerprint });
-        let used = last_use.as_ref().filter(|u| !overruled && !now.holds(Rule::StillUsed, u.at <= *stopped));
-        let window = policy.window.max(now.ledger.maxima(&key.selector).positive());
-        let until = used.map_or(*stopped, |u| u.at) + window;
+        let (until, used) = now.needed_until(line, retiring);
         if !now.holds(Rule::Window, now.at >= until) {
             self.watch(now, key);
             self.waits.push(match used {
-                Some(u) if now.at >= *stopped + window + window => {
+                Some(u) if now.at >= *stopped + policy.window + policy.window => {
                     Wait::StillUsedTooLong { selector: selector(), by: u.by.clone(), at: u.at }
                 }
                 Some(u) => Wait::StillUsed { selector: selector(), by: u.by.clone(), at: u.at, until },
@@ -349,7 +358,8 @@ impl Due {
         let Revoked { key, since, emptied } = revoked;
         self.destroy(now, key);
         let name = key.record_name(&now.ledger.domain);
-        let (old, new) = (key.record(), key.revocation());
+        let new = key.revocation();
+        let is_ours = |text: &&TxtText| keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint);
         for provider in &now.settings.providers {
             match now.seen.view(&name, provider) {
                 Some(View::Txt { texts, .. }) if texts.contains(&new) => {
@@ -358,8 +368,11 @@ impl Due {
                         self.steps.push(Step::Record(Fact::Emptied { key, provider }));
                     }
                 }
+                Some(View::Txt { texts, .. }) if keys_in(texts).iter().any(|other| *other != key.fingerprint) => {
+                    self.waits.push(now.not_usable(&name, provider, now.seen.view(&name, provider)));
+                }
                 Some(view @ (View::Absent | View::Txt { .. })) => {
-                    let old = view.texts().contains(&old).then(|| old.clone());
+                    let old = view.texts().iter().find(is_ours).cloned();
                     self.steps.push(Step::Empty {
                         key: key.fingerprint,
                         provider: provider.clone(),
@@ -392,7 +405,9 @@ impl Due {
                 continue;
             };
             let ours = |text: &&_| {
-                **text == key.revocation() || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                **text == key.revocation()
+                    || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                    || now.holds(Rule::OursOnly, false)
             };
             for text in view.texts().iter().filter(ours) {
                 nothing_left = false;
@@ -434,214 +449,6 @@ impl Due {
         if key.shredded.is_none() {
             self.steps.push(Step::Shred { key: key.fingerprint });
         }
-    }
-
-    /// Looks at the record of the incoming key. `None` when the look itself must be written down first.
-    fn sweep(&mut self, now: Now<'_>, key: &Key, was_clean: bool) -> Option<bool> {
-        let name = key.record_name(&now.ledger.domain);
-        let Some(sweep) = now.seen.sweep(&name) else {
-            self.waits.push(Wait::Unknown { name, whom: Vec::new() });
-            return Some(false);
-        };
-        if let Some(maxima) = now.grown_maxima(&key.selector) {
-            let selector = key.selector.clone();
-            self.steps.push(Step::Record(Fact::Carried { selector, maxima }));
-            return None;
-        }
-        if let Some(provider) = now.altered_at(key) {
-            // What a provider holds is what its servers will serve, however clean they still look.
-            if was_clean {
-                let (key, server) = (key.fingerprint, provider.to_string());
-                self.steps.push(Step::Record(Fact::Missed { key, server }));
-                return None;
-            }
-            return Some(false);
-        }
-        let verdict = sweep.verdict(&key.record());
-        if let (Verdict::Missing { .. } | Verdict::Conflict { .. }, true) = (&verdict, was_clean)
-            && !now.holds(Rule::EveryServer, false)
-        {
-            let server = match &verdict {
-                Verdict::Missing { servers } => servers.join(", "),
-                Verdict::Conflict { server, .. } => server.clone(),
-                _ => String::new(),
-            };
-            self.steps.push(Step::Record(Fact::Missed { key: key.fingerprint, server }));
-            return None;
-        }
-        let selector = key.selector.clone();
-        match verdict {
-            Verdict::Match => return Some(true),
-            Verdict::Missing { servers } => {
-                let some_server_has_it = servers.len() < sweep.answers.len();
-                if now.holds(Rule::EveryServer, false) && some_server_has_it {
-                    return Some(true);
-                }
-                self.waits.push(Wait::Propagation { selector, lacking: servers });
-            }
-            Verdict::Conflict { server, texts } => self.waits.push(Wait::Foreign { name, at: server, texts }),
-            Verdict::Unknown { servers } => {
-                if now.holds(Rule::UnknownIsNotMissing, false) {
-                    return Some(true);
-                }
-                self.waits.push(Wait::Unknown { name, whom: servers });
-            }
-        }
-        Some(false)
-    }
-
-    /// Looks at a record that must not change, and says so when it did.
-    fn watch(&mut self, now: Now<'_>, key: &Key) {
-        let name = key.record_name(&now.ledger.domain);
-        if let Some(maxima) = now.grown_maxima(&key.selector) {
-            self.steps.push(Step::Record(Fact::Carried { selector: key.selector.clone(), maxima }));
-        }
-        match now.seen.sweep(&name).map(|sweep| sweep.verdict(&key.record())) {
-            Some(Verdict::Missing { servers }) => {
-                self.waits.push(Wait::RecordLost { selector: key.selector.clone(), lacking: servers });
-            }
-            Some(Verdict::Conflict { server, texts }) => self.waits.push(Wait::Foreign { name, at: server, texts }),
-            Some(Verdict::Match | Verdict::Unknown { .. }) | None => {}
-        }
-    }
-}
-
-impl Now<'_> {
-    fn holds(&self, rule: Rule, satisfied: bool) -> bool {
-        self.settings.policy.holds(rule, satisfied)
-    }
-
-    /// How long after `seen` a cache may still deny the record. After a compromise without the added safety.
-    fn cache_time(&self, selector: &Selector, emergency: bool) -> Span {
-        let policy = &self.settings.policy;
-        let safety = if emergency { Span::ZERO } else { policy.publish_safety };
-        self.ledger.maxima(selector).longest(policy) + safety
-    }
-
-    /// When no cache can have a removed record any more; `None` while a server has it.
-    fn hidden_at(&self, withdrawn: &Withdrawn) -> Option<Time> {
-        let policy = &self.settings.policy;
-        let caches = self.ledger.maxima(&withdrawn.key.selector).longest(policy);
-        Some(withdrawn.gone? + caches + policy.propagation)
-    }
-
-    /// Who has a selector now, and until when; `None` when it is free in the ledger and in the DNS.
-    fn occupant(&self, selector: &Selector) -> Option<(String, Option<Time>)> {
-        if !selector.fits(&self.ledger.domain) {
-            return Some(("its record name would be longer than 253 octets".to_owned(), None));
-        }
-        let policy = &self.settings.policy;
-        let key_here = |(phase, key): &(Phase, &Key)| key.selector == *selector && *phase != Phase::Gone;
-        if let Some((phase, _)) = self.ledger.keys().find(key_here)
-            && !self.holds(Rule::FreeSlot, phase == Phase::Gone)
-        {
-            let until = self.ledger.lines.values().flat_map(|line| &line.outgoing).find_map(|o| match o {
-                Outgoing::Retiring(r) if r.key.selector == *selector => Some(r.stopped + policy.window),
-                Outgoing::Revoked(r) if r.key.selector == *selector => Some(r.since + policy.revoked_retention),
-                Outgoing::Withdrawn(w) if w.key.selector == *selector => self.hidden_at(w),
-                _ => None,
-            });
-            return Some((format!("a key that is {phase}"), until));
-        }
-        let name = selector.record_name(&self.ledger.domain);
-        for provider in &self.settings.providers {
-            match self.seen.view(&name, provider) {
-                Some(View::Absent) => {}
-                // A value left by a key of ours that is gone: `plan` has it removed first.
-                Some(View::Txt { .. }) => {
-                    return Some((format!("a record that stands at {provider}"), None));
-                }
-                Some(View::Cname { target }) => {
-                    return Some((format!("an alias of {target}"), None));
-                }
-                Some(View::Unsupported(why)) => return Some((why.clone(), None)),
-                Some(View::Unknown(why)) => {
-                    return Some((format!("{provider} could not be asked: {why}"), None));
-                }
-                None => return Some((format!("{provider} was not asked"), None)),
-            }
-        }
-        None
-    }
-
-    /// A provider that was seen to hold anything but exactly this key's record.
-    fn altered_at(&self, key: &Key) -> Option<&Label> {
-        let name = key.record_name(&self.ledger.domain);
-        let altered = |provider: &&Label| match self.seen.view(&name, provider) {
-            None | Some(View::Unknown(_)) => false,
-            Some(view) => view.texts() != std::slice::from_ref(&key.record()),
-        };
-        self.settings.providers.iter().find(altered)
-    }
-
-    fn publication(&self, key: &Key, provider: &Label, seen: &View) -> Step {
-        Step::Publish {
-            key: key.fingerprint,
-            provider: provider.clone(),
-            name: key.record_name(&self.ledger.domain),
-            text: key.record(),
-            ttl: self.settings.ttl,
-            seen: seen.clone(),
-        }
-    }
-
-    /// Why nothing can be written to a name now.
-    fn not_usable(&self, name: &Fqdn, provider: &Label, view: Option<&View>) -> Wait {
-        let name = name.clone();
-        match view {
-            Some(View::Cname { target }) => Wait::Alias { name, target: target.clone() },
-            Some(View::Unsupported(why)) => Wait::Unsupported { name, why: why.clone() },
-            Some(View::Unknown(why)) => Wait::Unknown { name, whom: vec![format!("{provider} ({why})")] },
-            Some(View::Txt { texts, .. }) => Wait::Foreign { name, at: provider.to_string(), texts: texts.clone() },
-            Some(View::Absent) | None => Wait::Unknown { name, whom: vec![provider.to_string()] },
-        }
-    }
-
-    /// Whether anybody was seen to have something at a selector's name.
-    fn stands(&self, selector: &Selector) -> bool {
-        let name = selector.record_name(&self.ledger.domain);
-        self.ttl_at_providers(&name) > 0 || self.seen.sweep(&name).is_some_and(|sweep| sweep.ttl() > 0)
-    }
-
-    /// The largest TTL that any provider shows on a name's TXT records, in seconds.
-    fn ttl_at_providers(&self, name: &Fqdn) -> u32 {
-        let ttl = |provider| match self.seen.view(name, provider) {
-            Some(View::Txt { ttl, .. }) => *ttl,
-            _ => 0,
-        };
-        self.settings.providers.iter().map(ttl).max().unwrap_or(0)
-    }
-
-    /// The maxima of a selector, if the last sweep showed larger ones than were known.
-    fn grown_maxima(&self, selector: &Selector) -> Option<Maxima> {
-        let name = selector.record_name(&self.ledger.domain);
-        let sweep = self.seen.sweep(&name)?;
-        let known = self.ledger.maxima(selector);
-        let maxima = Maxima {
-            ttl: known.ttl.max(sweep.ttl()).max(self.ttl_at_providers(&name)),
-            negative: known.negative.max(sweep.negative_ttl),
-            cname: known.cname.max(sweep.cname.as_ref().map_or(0, |(_, ttl)| *ttl)),
-        };
-        (maxima != known && !self.holds(Rule::SavedMaxima, false)).then_some(maxima)
-    }
-}
-
-impl Line {
-    /// A new key is on its way because the active one is known to others.
-    fn in_emergency(&self) -> bool {
-        let active = self.active.as_ref().map(|a| a.key.fingerprint);
-        matches!(&self.request, Some(Request { intent: Intent::Revoke { key }, .. }) if Some(*key) == active)
-    }
-}
-
-impl Key {
-    fn held_by_all(&self, settings: &Settings) -> bool {
-        self.shredded.is_none()
-            && settings.hosts.iter().all(|h| self.delivered.contains_key(h) && !self.wiped.contains_key(h))
-    }
-
-    fn destroyed(&self, settings: &Settings) -> bool {
-        self.shredded.is_some() && settings.hosts.iter().all(|h| self.wiped.contains_key(h))
     }
 }
 

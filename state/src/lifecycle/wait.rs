@@ -139,6 +139,8 @@ pub enum Wait {
 pub struct SlotTaken {
     pub selector: Selector,
     pub by: String,
+    /// By a key of ours, which goes when its time has come.
+    pub ours: bool,
     pub until: Option<Time>,
 }
 

@@ -38,6 +38,14 @@ impl TxtText {
     }
 
     /// The text for people and for parsers; what is not UTF-8 is replaced, so never compare by it.
+    /// The first words in quotes, for people.
+    pub fn beginning(&self) -> String {
+        const ENOUGH: usize = 40;
+        let text = self.to_str_lossy();
+        let more = if text.chars().count() > ENOUGH { "..." } else { "" };
+        format!("\"{}{more}\"", text.chars().take(ENOUGH).collect::<String>().escape_debug())
+    }
+
     pub fn to_str_lossy(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }

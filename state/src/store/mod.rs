@@ -21,7 +21,7 @@ mod bad_input_tests;
 #[path = "contract_tests.rs"]
 mod contract_tests;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +139,9 @@ pub enum StoreError {
     Fenced { ours: u64, found: u64 },
     #[error("the key {key} already belongs to {domain}; a key lives once")]
     KeyReused { key: Fingerprint, domain: SigningDomain },
-    #[error("{path}: there is no state here; `dkimctl init` makes one, or name another directory with `--state`")]
+    #[error(
+        "{path}: there is no state here; `dkimctl init` makes one, or set `state` in dkimctl.toml to the directory where it is"
+    )]
     Missing { path: String },
     #[error("{path}: {problem}")]
     NotAState { path: String, problem: String },

@@ -29,6 +29,7 @@ pub fn key(n: u32, selector: &str) -> Key {
         algorithm: Algorithm::Rsa,
         public,
         sealed: T0,
+        adopted_text: None,
         blob_sha256: "0".repeat(64),
         record_at: BTreeMap::new(),
         delivered: BTreeMap::new(),

@@ -1,0 +1,3 @@
+//! The ladders that SPF and DMARC climb on evidence: pure, one rung at a time.
+
+pub mod spf;
