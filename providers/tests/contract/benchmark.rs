@@ -67,5 +67,5 @@ fn add(host: &dyn DnsProvider, zone: &Zone, names: &[Fqdn]) {
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
