@@ -9,12 +9,31 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+#[cfg(feature = "cloudflare")]
+pub mod cloudflare;
+pub mod export;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod memory;
+pub mod pace;
+#[cfg(feature = "powerdns")]
+pub mod powerdns;
+#[cfg(feature = "rfc2136")]
 pub mod rfc2136;
+#[cfg(feature = "route53")]
+pub mod route53;
+#[cfg(any(feature = "http", feature = "route53"))]
+mod run;
 pub mod wire;
+#[cfg(feature = "zonefile")]
 pub mod zonefile;
 
 use std::time::Duration;
+
+#[cfg(feature = "http")]
+pub use http::Secret;
 
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::txt::TxtText;
@@ -22,8 +41,22 @@ use dkimctl_state::time::Time;
 
 /// Every kind of host there is: one line a provider, in alphabetical order.
 pub fn all() -> &'static [&'static Descriptor] {
-    static ALL: [&Descriptor; 3] = [&memory::DESCRIPTOR, &rfc2136::DESCRIPTOR, &zonefile::DESCRIPTOR];
-    &ALL
+    static ALL: &[&Descriptor] = &[
+        #[cfg(feature = "cloudflare")]
+        &cloudflare::DESCRIPTOR,
+        #[cfg(feature = "manual")]
+        &manual::DESCRIPTOR,
+        &memory::DESCRIPTOR,
+        #[cfg(feature = "powerdns")]
+        &powerdns::DESCRIPTOR,
+        #[cfg(feature = "rfc2136")]
+        &rfc2136::DESCRIPTOR,
+        #[cfg(feature = "route53")]
+        &route53::DESCRIPTOR,
+        #[cfg(feature = "zonefile")]
+        &zonefile::DESCRIPTOR,
+    ];
+    ALL
 }
 
 /// One DNS host as configured: where it is reached and with what rights.

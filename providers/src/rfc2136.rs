@@ -296,7 +296,7 @@ fn delegated_below(zone: &Fqdn, negative: &wire::Negative) -> Option<String> {
     Some(format!("`{below}` is a zone of its own, delegated to {server}; publish through the host of that zone"))
 }
 
-fn at_name(name: &Fqdn, answers: &[Record]) -> AtName {
+pub(crate) fn at_name(name: &Fqdn, answers: &[Record]) -> AtName {
     at_wire_name(&to_name(name), answers)
 }
 

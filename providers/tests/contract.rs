@@ -12,23 +12,40 @@ use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::time::Time;
 
+#[path = "contract/benchmark.rs"]
+mod benchmark;
+#[path = "contract/cloudflare.rs"]
+mod cloudflare;
 #[path = "contract/hosts.rs"]
 mod hosts;
+#[path = "contract/manual.rs"]
+mod manual;
+#[path = "contract/route53.rs"]
+mod route53;
 #[path = "contract/rows.rs"]
 mod rows;
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
 
-use hosts::{FileBench, MemoryBench, UpdateBench, config_at, key, rfc2136_at};
+use hosts::{
+    CloudflareBench, EmulatorBench, FileBench, MemoryBench, PdnsBench, Route53Bench, UpdateBench, cloudflare_at,
+    config_at, key, powerdns_at, rfc2136_at, route53_at,
+};
 use rows::Expect::{Already, Applied, Conflict, Outside};
 use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
-use servers::{Bind, Knot, TestKey, TestZone, free_port, servers_or_skip};
+use servers::emulators::{Emulator, Kind};
+use servers::{Bind, CloudflareFake, Knot, Pdns, Route53Fake, TestKey, TestZone, free_port, servers_or_skip};
 
 const ZONE: &str = "contract.example";
 
 /// A DKIM record of a 2048-bit key: 410 octets, two chunks.
 fn dkim(filler: char) -> String {
     format!("v=DKIM1; k=rsa; p={}", filler.to_string().repeat(392))
+}
+
+/// Whether the long runs are wanted, as in CI.
+fn full() -> bool {
+    std::env::var_os("DKIMCTL_NO_SKIP").is_some_and(|value| value == "1")
 }
 
 // ---- the table ----------------------------------------------------------------------------------------------------
@@ -115,14 +132,14 @@ fn table() -> Vec<Row> {
             .alias(KEY, "s1.elsewhere.example.")
             .apply(vec![add(KEY, a, 300)], &[Conflict]),
         row("wildcard", "a wildcard makes the name look taken; our record is written all the same")
-            .on(&["zonefile", "bind", "knot"])
+            .on(&["zonefile", "bind", "knot", "powerdns", "cloudflare", "route53", "moto", "ministack"])
             .put("*", 300, &[vec!["wild".into()]])
             .apply(vec![add(KEY, a, 300)], &[Applied])
             .quietly(vec![add(KEY, a, 300)], &[Already])
             .holds(KEY, 300, &[chunked(a, 255)])
             .apply(vec![remove(KEY, a)], &[Applied]),
         row("wildcard with our text", "even one that shows the very same does not count as published")
-            .on(&["bind", "knot"])
+            .on(&["bind", "knot", "powerdns"])
             .put("*", 300, &[chunked(a, 255)])
             .apply(vec![add(KEY, a, 300)], &[Applied])
             .quietly(vec![add(KEY, a, 300)], &[Already])
@@ -202,6 +219,44 @@ fn knot() {
             "knot",
             &UpdateBench { host: rfc2136_at(&server.address.to_string(), &key()), server: server.address },
         );
+    }
+}
+
+#[test]
+fn powerdns() {
+    if servers_or_skip(&Pdns::programs()) {
+        let server = Pdns::start(&[TestZone::new(ZONE)]);
+        run_table(table(), "powerdns", &PdnsBench { host: powerdns_at(&server.api), server });
+    }
+}
+
+#[test]
+fn cloudflare_fake() {
+    let fake = CloudflareFake::start([ZONE]);
+    run_table(
+        table(),
+        "cloudflare",
+        &CloudflareBench { host: cloudflare_at(&fake, &hosts::FakeTimer::default()), fake },
+    );
+}
+
+#[test]
+fn route53_fake() {
+    let fake = Route53Fake::start([ZONE]);
+    let host = route53_at(&fake.endpoint(), servers::route53_fake::ACCESS_KEY);
+    run_table(table(), "route53", &Route53Bench { host, fake });
+}
+
+/// Second opinions: what they accept says nothing, what they refuse is worth a look.
+#[test]
+fn route53_emulators() {
+    for (kind, name) in [(Kind::Moto, "moto"), (Kind::Ministack, "ministack")] {
+        if let Some(emulator) = Emulator::start(kind) {
+            emulator.create_zone(ZONE);
+            let host = route53_at(&emulator.endpoint(), servers::route53_fake::ACCESS_KEY);
+            let zone = host.zones().unwrap().remove(0).id;
+            run_table(table(), name, &EmulatorBench { host, emulator, zone });
+        }
     }
 }
 

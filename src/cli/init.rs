@@ -28,7 +28,7 @@ pub struct Args {
     /// The domains
     #[arg(long = "domain", value_name = "DOMAIN")]
     pub domains: Vec<SigningDomain>,
-    /// Where their DNS is changed: rfc2136, zonefile or memory
+    /// Where their DNS is changed: cloudflare, route53, powerdns, rfc2136, zonefile, manual or memory
     #[arg(long, value_name = "TYPE")]
     pub provider: Option<String>,
     /// rfc2136: the primary server
@@ -105,7 +105,7 @@ fn complete(shell: &Shell, args: &mut Args) -> Result<(), Error> {
     let domain = if args.domains.is_empty() { ask("which domain? (example.com)")? } else { None };
     let provider = match args.provider {
         Some(_) => None,
-        None => ask("how is its DNS changed? (rfc2136, zonefile) [zonefile]")?,
+        None => ask("how is its DNS changed? (cloudflare, route53, powerdns, rfc2136, zonefile, manual) [zonefile]")?,
     };
     if let Some(domain) = domain {
         let domain = domain.parse().map_err(|error: dkimctl_state::name::NameError| Error::usage(error.to_string()))?;

@@ -87,6 +87,23 @@ fn provider(out: &mut String, args: &Args) {
                 files.join(", ")
             );
         }
+        "cloudflare" | "powerdns" => {
+            let secret = args.secret_file.as_ref().map_or(format!("{kind}.token"), |file| file.display().to_string());
+            if kind == "powerdns" {
+                let url = args.server.as_deref().unwrap_or("http://127.0.0.1:8081");
+                let _ = writeln!(out, "url = {}", quoted(url));
+            }
+            let _ = writeln!(out, "secret_file = {}  # mode 0600; or secret_credential, secret_env", quoted(&secret));
+        }
+        "route53" => out.push_str("# profile = \"mail-dns\"  # otherwise the standard AWS chain decides\n"),
+        "manual" => {
+            let server = args.server.as_deref().unwrap_or("ns1.example.com");
+            let _ = writeln!(
+                out,
+                "zones = [{zones}]\nnameservers = [{}]  # all of them\n# patience = \"15m\"",
+                quoted(server)
+            );
+        }
         _ => {
             let _ = writeln!(out, "zones = [{zones}]");
         }

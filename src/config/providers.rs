@@ -1,13 +1,18 @@
 //! `[provider.NAME]`: typed when the file is read, built when there is work for it. Only then is its secret read.
 
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dkimctl_providers::cloudflare::{self, Cloudflare};
+use dkimctl_providers::manual::{self, Manual};
 use dkimctl_providers::memory::Memory;
+use dkimctl_providers::powerdns::{self, PowerDns};
 use dkimctl_providers::rfc2136::{self, Rfc2136};
+use dkimctl_providers::route53::{self, Route53};
 use dkimctl_providers::zonefile::{self, ZoneFile};
-use dkimctl_providers::{Descriptor, DnsProvider};
+use dkimctl_providers::{Descriptor, DnsProvider, ProviderError, Secret};
 use dkimctl_state::name::{Fqdn, Label};
 use zeroize::Zeroizing;
 
@@ -33,6 +38,23 @@ pub enum Provider {
         timeout: Duration,
     },
     ZoneFile(zonefile::Config),
+    Cloudflare {
+        secret: SecretSource,
+        endpoint: Option<String>,
+        /// Operations in one batch, when the zone's plan does not tell.
+        batch: Option<usize>,
+        /// Beside new records; empty for none.
+        comment: Option<String>,
+        timeout: Duration,
+    },
+    PowerDns {
+        url: String,
+        server: String,
+        secret: SecretSource,
+        timeout: Duration,
+    },
+    Route53(route53::Config),
+    Manual(manual::Config),
 }
 
 /// Where a provider's secret is read from, when it is needed.
@@ -53,6 +75,8 @@ pub enum ProviderBuildError {
     NoSecret(String),
     #[error(transparent)]
     Key(#[from] rfc2136::KeyError),
+    #[error(transparent)]
+    Host(#[from] ProviderError),
 }
 
 impl Provider {
@@ -61,6 +85,10 @@ impl Provider {
             Provider::Memory { .. } => &dkimctl_providers::memory::DESCRIPTOR,
             Provider::Rfc2136 { .. } => &rfc2136::DESCRIPTOR,
             Provider::ZoneFile(_) => &zonefile::DESCRIPTOR,
+            Provider::Cloudflare { .. } => &cloudflare::DESCRIPTOR,
+            Provider::PowerDns { .. } => &powerdns::DESCRIPTOR,
+            Provider::Route53(_) => &route53::DESCRIPTOR,
+            Provider::Manual(_) => &manual::DESCRIPTOR,
         }
     }
 
@@ -70,7 +98,8 @@ impl Provider {
             Provider::Memory { .. } => Memory::new(&[], 0, || SystemClock.now()).caps().min_ttl,
             Provider::ZoneFile(config) => ZoneFile::new(config.clone()).caps().min_ttl,
             // Its capabilities do not depend on its key, which is not read for this.
-            Provider::Rfc2136 { .. } => 0,
+            Provider::Rfc2136 { .. } | Provider::PowerDns { .. } | Provider::Route53(_) | Provider::Manual(_) => 0,
+            Provider::Cloudflare { .. } => cloudflare::MIN_TTL,
         }
     }
 
@@ -93,6 +122,20 @@ impl Provider {
                 let (server, zones, timeout) = (server.clone(), zones.clone(), *timeout);
                 Box::new(Rfc2136::new(rfc2136::Config { server, zones, key, timeout }))
             }
+            Provider::Cloudflare { secret, endpoint, batch, comment, timeout } => {
+                let mut config = cloudflare::Config::new(Secret::new(&secret.read()?));
+                config.api = endpoint.clone().unwrap_or(config.api);
+                config.comment = comment.clone().or(config.comment).filter(|comment| !comment.is_empty());
+                (config.batch, config.timeout) = (*batch, *timeout);
+                Box::new(Cloudflare::new(config)?)
+            }
+            Provider::PowerDns { url, server, secret, timeout } => {
+                let (url, server, timeout) = (url.clone(), server.clone(), *timeout);
+                let key = Secret::new(&secret.read()?);
+                Box::new(PowerDns::new(powerdns::Config { url, server, key, timeout })?)
+            }
+            Provider::Route53(config) => Box::new(Route53::new(config.clone())?),
+            Provider::Manual(config) => Box::new(Manual::new(config.clone(), Box::new(tell))),
         })
     }
 
@@ -117,6 +160,10 @@ impl Provider {
             }
             "rfc2136" => reader.rfc2136(),
             "zonefile" => reader.zonefile(),
+            "cloudflare" => reader.cloudflare(),
+            "powerdns" => reader.powerdns(),
+            "route53" => reader.route53(),
+            "manual" => reader.manual(),
             _ => {
                 let known: Vec<&str> = dkimctl_providers::all().iter().map(|host| host.code).collect();
                 Err(no_kind(source, kind, "type of provider", &known))
@@ -150,6 +197,15 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, ProviderBuildError> {
     let bytes = files::read_private(path)?;
     let text = std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned()));
     text.map_err(|_| ProviderBuildError::NoSecret(format!("{}: it is not text", path.display())))
+}
+
+fn plain(text: &Option<Text>) -> Option<String> {
+    text.as_ref().map(|text| text.get_ref().clone())
+}
+
+/// What the operator is to do, past everything else that is printed.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 struct Reader<'a> {
@@ -206,6 +262,48 @@ impl Reader<'_> {
         }))
     }
 
+    fn cloudflare(&self) -> Result<Provider, ConfigError> {
+        self.only(&["secret_file", "secret_credential", "secret_env", "timeout", "endpoint", "batch", "comment"])?;
+        Ok(Provider::Cloudflare {
+            secret: self.secret()?,
+            endpoint: plain(&self.table.endpoint),
+            batch: self.table.batch.as_ref().map(|batch| *batch.get_ref() as usize),
+            comment: plain(&self.table.comment),
+            timeout: self.duration(&self.table.timeout, 30)?,
+        })
+    }
+
+    fn powerdns(&self) -> Result<Provider, ConfigError> {
+        self.only(&["url", "server", "secret_file", "secret_credential", "secret_env", "timeout"])?;
+        Ok(Provider::PowerDns {
+            url: self.need(&self.table.url, "url")?.get_ref().clone(),
+            server: plain(&self.table.server).unwrap_or_else(|| "localhost".to_owned()),
+            secret: self.secret()?,
+            timeout: self.duration(&self.table.timeout, 30)?,
+        })
+    }
+
+    fn route53(&self) -> Result<Provider, ConfigError> {
+        self.only(&["profile", "zone_ids", "endpoint"])?;
+        Ok(Provider::Route53(route53::Config {
+            endpoint: plain(&self.table.endpoint),
+            profile: plain(&self.table.profile),
+            zone_ids: self.table.zone_ids.as_ref().map(|ids| ids.get_ref().clone()).unwrap_or_default(),
+            ..route53::Config::default()
+        }))
+    }
+
+    fn manual(&self) -> Result<Provider, ConfigError> {
+        self.only(&["zones", "nameservers", "patience", "timeout"])?;
+        let servers = self.table.nameservers.as_ref().ok_or_else(|| self.missing("nameservers"))?;
+        Ok(Provider::Manual(manual::Config {
+            zones: self.zones()?,
+            servers: servers.get_ref().clone(),
+            patience: self.duration(&self.table.patience, 0)?,
+            timeout: self.duration(&self.table.timeout, 2)?,
+        }))
+    }
+
     fn secret(&self) -> Result<SecretSource, ConfigError> {
         let table = self.table;
         let sources: Vec<SecretSource> = [
@@ -258,6 +356,14 @@ impl Reader<'_> {
             text("secret_credential", &table.secret_credential),
             text("secret_env", &table.secret_env),
             text("timeout", &table.timeout),
+            text("url", &table.url),
+            text("endpoint", &table.endpoint),
+            text("profile", &table.profile),
+            table.zone_ids.as_ref().map(|ids| ("zone_ids", ids.span())),
+            table.batch.as_ref().map(|batch| ("batch", batch.span())),
+            text("comment", &table.comment),
+            table.nameservers.as_ref().map(|servers| ("nameservers", servers.span())),
+            text("patience", &table.patience),
             table.default_ttl.as_ref().map(|ttl| ("default_ttl", ttl.span())),
             table.reload.as_ref().map(|reload| ("reload", reload.span())),
             text("reload_timeout", &table.reload_timeout),

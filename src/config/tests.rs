@@ -156,3 +156,24 @@ proptest! {
         let _ = Config::parse(&dir.path().join("dkimctl.toml"), &format!("domains_file = \"list\"\n{HOSTS}"));
     }
 }
+
+#[test]
+fn every_host_is_read_and_keeps_the_keys_of_others_out() {
+    let with = |host: &str| {
+        let signer = &HOSTS[HOSTS.find("[signer").unwrap()..];
+        format!("[[domain]]\nname = \"example.com\"\n[provider.dns]\n{host}\n{signer}")
+    };
+    for (host, code) in [
+        ("type = \"cloudflare\"\nsecret_file = \"token\"\nbatch = 100\ncomment = \"\"", "cloudflare"),
+        ("type = \"powerdns\"\nurl = \"http://127.0.0.1:8081\"\nsecret_env = \"PDNS\"", "powerdns"),
+        ("type = \"route53\"\nprofile = \"mail\"\nzone_ids = [\"Z1\"]", "route53"),
+        ("type = \"manual\"\nzones = [\"example.com\"]\nnameservers = [\"ns1\"]\npatience = \"15m\"", "manual"),
+    ] {
+        let config = read(&with(host)).unwrap();
+        let provider = config.providers.values().next().unwrap();
+        assert_eq!(provider.descriptor().code, code);
+    }
+    assert!(refusal(&with("type = \"powerdns\"\nsecret_env = \"PDNS\"")).contains("`url`"));
+    assert!(refusal(&with("type = \"route53\"\nsecret_file = \"x\"")).contains("secret_file"));
+    assert!(refusal(&with("type = \"cloudflare\"\ntoken = \"canary\"")).lines().all(|line| !line.contains("canary")));
+}

@@ -16,13 +16,21 @@ use std::time::{Duration, Instant};
 use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RData, RecordType};
 
+pub mod cloudflare_fake;
+pub mod emulators;
+pub mod http;
 pub mod knotd;
 pub mod named;
+pub mod pdnsd;
 pub mod postfix;
+pub mod route53_fake;
 pub mod unbound;
 
+pub use cloudflare_fake::CloudflareFake;
 pub use knotd::Knot;
 pub use named::Bind;
+pub use pdnsd::Pdns;
+pub use route53_fake::Route53Fake;
 
 /// A TSIG key that a server knows.
 #[derive(Debug, Clone)]
