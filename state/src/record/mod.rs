@@ -1,4 +1,5 @@
 //! DNS records, one file a record type: parsed and built, never assembled by hand elsewhere.
 
 pub mod dkim;
+pub mod dmarc;
 pub mod txt;
