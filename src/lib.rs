@@ -5,6 +5,7 @@
 
 pub mod advance;
 pub mod clock;
+pub mod dmarc;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;

@@ -13,5 +13,6 @@ pub mod request;
 pub mod rotation;
 pub mod seen;
 pub mod settings;
+pub mod staging;
 pub mod step;
 pub mod wait;
