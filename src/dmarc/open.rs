@@ -101,7 +101,8 @@ fn directory(dir: &Path, visitor: &mut dyn Visitor) {
             // A link to a directory may lead in a circle; a link to a file may not.
             let is_link = fs::symlink_metadata(&entry).is_ok_and(|m| m.is_symlink());
             if is_link && entry.is_dir() {
-                visitor.refused(&entry.display().to_string(), "it is a link to a directory, and not followed".to_owned());
+                visitor
+                    .refused(&entry.display().to_string(), "it is a link to a directory, and not followed".to_owned());
             } else {
                 path(&entry, visitor);
             }

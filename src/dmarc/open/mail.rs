@@ -26,7 +26,8 @@ pub(super) fn message(name: &str, raw: &[u8], nesting: usize, to: &mut dyn Visit
         let most = limits::MEMBERS;
         to.refused(name, format!("the message has {seen} parts, and those after the first {most} were not read"));
     } else if found == 0 {
-        let subject: String = parsed.subject().unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
+        let subject: String =
+            parsed.subject().unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
         to.refused(name, format!("there is no report in this message (its subject: `{subject}`)"));
     }
 }
