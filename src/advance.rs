@@ -41,6 +41,11 @@ impl Watcher for () {}
 /// How long a look at the world may be acted upon: a process that was paused looks again.
 const FRESH: Span = Span::seconds(60);
 
+/// A clock that went back meanwhile says nothing of how long ago the look was.
+fn fresh(looked_at: Time, now: Time) -> bool {
+    now >= looked_at && now.since(looked_at) <= FRESH
+}
+
 /// Advances these domains as far as they go now.
 pub fn advance(
     world: &World<'_>,
@@ -58,7 +63,7 @@ pub fn advance(
     let mut looked_at = world.clock.now();
     while !waiting.is_empty() {
         let at = world.clock.now();
-        if at.since(looked_at) > FRESH {
+        if !fresh(looked_at, at) {
             stale = waiting.clone();
         }
         if !stale.is_empty() {
@@ -92,7 +97,7 @@ pub fn advance(
             !resting
         });
         let steps = batch.permitted(plans, wave, at, &mut run, &mut waiting);
-        if world.clock.now().since(looked_at) > FRESH {
+        if !fresh(looked_at, world.clock.now()) {
             stale = waiting.clone();
             continue;
         }

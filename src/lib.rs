@@ -4,17 +4,22 @@
 //! to its effect.
 
 pub mod advance;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod demo;
 pub mod dmarc;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;
+pub mod host;
 pub mod hygiene;
 pub mod keygen;
 pub mod observe;
 pub mod post;
 mod primes;
 pub mod receipts;
+pub mod report;
 pub mod sealing;
 pub mod secrets;
 pub mod signers;

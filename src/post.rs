@@ -16,7 +16,7 @@ use dkimctl_state::name::{Label, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 
 use crate::clock::Clock;
-use crate::secrets::manifest::{DomainOrder, KeyOrder, Manifest, SignOrder};
+use crate::secrets::manifest::{DomainOrder, KeyOrder, Manifest, SignOrder, WatchOrder};
 use crate::secrets::outbox::{self, Orders};
 use crate::secrets::receipt::{self, DomainReceipt, Receipt, Verdict};
 use crate::secrets::signed::{SigningKey, VerifyKey};
@@ -184,9 +184,12 @@ pub fn order_for(ledger: &Ledger, host: &Label, destroy: &[Fingerprint], serial:
     }
     gone.sort();
     gone.dedup();
+    let retiring = ledger.keys().filter(|(phase, _)| *phase == Phase::Retiring).map(|(_, key)| key);
+    let watch =
+        retiring.map(|key| WatchOrder { fingerprint: key.fingerprint, selector: key.selector.clone() }).collect();
     let sign =
         signing_keys(ledger).map(|key| SignOrder { algorithm: key.algorithm, fingerprint: key.fingerprint }).collect();
-    DomainOrder { domain: ledger.domain.clone(), since: serial, keys, sign, destroy: gone }
+    DomainOrder { domain: ledger.domain.clone(), since: serial, keys, sign, destroy: gone, watch }
 }
 
 /// A copy that was ordered destroyed stays ordered so until the host has proved it, or the key is recalled.
@@ -204,7 +207,7 @@ pub fn proved(host: &Label, ledger: &Ledger, order: &DomainOrder, receipts: &[Re
     let mut facts = Vec::new();
     for receipt in receipts {
         for answer in receipt.domains.iter().filter(|answer| answer.domain == order.domain) {
-            facts.extend(uses(host, ledger, answer));
+            facts.extend(uses(host, ledger, receipt, answer));
             if answer.order_digest == digest {
                 facts.extend(answered(host, ledger, order, answer));
             }
@@ -252,12 +255,19 @@ fn answered(host: &Label, ledger: &Ledger, order: &DomainOrder, answer: &DomainR
 }
 
 /// Sightings of stopped keys. They are dated by the host, and need not answer the latest order.
-fn uses(host: &Label, ledger: &Ledger, answer: &DomainReceipt) -> Vec<Fact> {
-    let stopped = |key: &Fingerprint| ledger.key(key).is_some_and(|(phase, _)| phase == Phase::Retiring);
-    let sightings = answer.last_use.iter().filter(|used| stopped(&used.fingerprint));
-    sightings
-        .map(|used| Fact::Used { key: used.fingerprint, seen: used.time, by: format!("{host}: {}", used.by) })
-        .collect()
+fn uses(host: &Label, ledger: &Ledger, receipt: &Receipt, answer: &DomainReceipt) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for retiring in ledger.lines.values().flat_map(|line| &line.outgoing).filter_map(Outgoing::retiring) {
+        let key = retiring.key.fingerprint;
+        let seen = answer.last_use.iter().filter(|used| used.fingerprint == key && used.time > retiring.stopped);
+        facts.extend(seen.map(|used| Fact::Used { key, seen: used.time, by: format!("{host}: {}", used.by) }));
+        // Mail that came in before the switch and has not left yet.
+        if let Some(since) = receipt.oldest_queued.filter(|since| *since < retiring.stopped) {
+            let by = format!("{host}: a message that waits in the queue since {since}");
+            facts.push(Fact::Used { key, seen: receipt.time, by });
+        }
+    }
+    facts
 }
 
 impl DomainOrder {

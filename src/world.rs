@@ -62,37 +62,7 @@ pub type Effect = Result<Vec<Fact>, Failure>;
 impl World<'_> {
     /// Looks at every name: each provider's view, and a sweep of every authoritative server.
     pub fn observe(&self, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> (Seen, Raw) {
-        let mut seen = Seen { clock: self.witness(names, at, tolerance), ..Seen::default() };
-        let mut raw = Raw::default();
-        let mut by_provider: BTreeMap<&Label, Vec<Fqdn>> = BTreeMap::new();
-        for (name, providers) in names {
-            for provider in providers {
-                by_provider.entry(provider).or_default().push(name.clone());
-            }
-        }
-        for (provider, names) in by_provider {
-            for (name, answer) in self.dns.observe(provider, &names) {
-                let entry = seen.names.entry(name.clone()).or_default();
-                entry.at_provider.insert(provider.clone(), view_of(&answer));
-                if let Ok(at_name) = answer {
-                    raw.0.insert((provider.clone(), name), at_name);
-                }
-            }
-        }
-        let wanted: Vec<Fqdn> = names.keys().cloned().collect();
-        for (name, sweep) in wanted.iter().zip(self.sweeper.sweep(&wanted, at)) {
-            seen.names.entry(name.clone()).or_default().sweep = Some(sweep);
-        }
-        (seen, raw)
-    }
-
-    fn witness(&self, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Witness {
-        let labels: std::collections::BTreeSet<_> = names.values().flatten().collect();
-        match self.dns.clock(labels) {
-            None => Witness::Unknown,
-            Some(other) if at.since(other).max(other.since(at)) <= tolerance => Witness::Agrees,
-            Some(other) => Witness::Disagrees(other),
-        }
+        observe(self.dns, self.sweeper, names, at, tolerance)
     }
 
     /// Performs one wave: steps of one kind, of many domains, together.
@@ -221,6 +191,47 @@ impl World<'_> {
         let Step::Shred { key } = step else { return Ok(Vec::new()) };
         self.vault.shred(key).map_err(|error| Failure::Vault(error.to_string()))?;
         Ok(vec![Fact::Shredded { key: *key }])
+    }
+}
+
+/// [`World::observe`], for those who only look.
+pub fn observe(
+    dns: &Dns,
+    sweeper: &dyn Sweeper,
+    names: &BTreeMap<Fqdn, Vec<Label>>,
+    at: Time,
+    tolerance: Span,
+) -> (Seen, Raw) {
+    let mut seen = Seen { clock: witness(dns, names, at, tolerance), ..Seen::default() };
+    let mut raw = Raw::default();
+    let mut by_provider: BTreeMap<&Label, Vec<Fqdn>> = BTreeMap::new();
+    for (name, providers) in names {
+        for provider in providers {
+            by_provider.entry(provider).or_default().push(name.clone());
+        }
+    }
+    for (provider, names) in by_provider {
+        for (name, answer) in dns.observe(provider, &names) {
+            let entry = seen.names.entry(name.clone()).or_default();
+            entry.at_provider.insert(provider.clone(), view_of(&answer));
+            if let Ok(at_name) = answer {
+                raw.0.insert((provider.clone(), name), at_name);
+            }
+        }
+    }
+    let wanted: Vec<Fqdn> = names.keys().cloned().collect();
+    for (name, sweep) in wanted.iter().zip(sweeper.sweep(&wanted, at)) {
+        seen.names.entry(name.clone()).or_default().sweep = Some(sweep);
+    }
+    (seen, raw)
+}
+
+fn witness(dns: &Dns, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Witness {
+    let labels: std::collections::BTreeSet<_> = names.values().flatten().collect();
+    match dns.clock(labels) {
+        None => Witness::Unknown,
+        Some(other) if at.since(other).max(other.since(at)) <= tolerance => Witness::Agrees,
+        Some(other) => Witness::Disagrees(other),
     }
 }
 

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dkimctl::observe::{Answer, AuthoritativeSweeper, Config, Families, Sweeper};
+use dkimctl::observe::{AuthoritativeSweeper, Config, Families, Sweeper};
 use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
 use dkimctl_providers::wire::Options;
 use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome};
+use dkimctl_state::lifecycle::seen::Answer;
+use dkimctl_state::time::Time;
 
 mod servers;
 
@@ -52,7 +54,7 @@ fn a_secondary_that_was_not_told_is_seen_to_lag() {
     let told = Knot::start_at(Some(told_port), &[], &[copy]);
     let sweep = || {
         let servers = [primary.address, told.address, lagging.address];
-        AuthoritativeSweeper::new(at(&servers)).sweep(&[NAME.parse().unwrap()]).remove(0)
+        AuthoritativeSweeper::new(at(&servers)).sweep(&[NAME.parse().unwrap()], Time::from_unix(0)).remove(0)
     };
     let answers = || sweep().answers.into_iter().map(|answer| answer.answer).collect::<Vec<_>>();
 
@@ -94,7 +96,7 @@ fn a_lame_delegation_is_unknown_and_named() {
         families: Families { v4: true, v6: false },
         options: options(),
     };
-    let sweep = AuthoritativeSweeper::new(config).sweep(&[NAME.parse().unwrap()]).remove(0);
+    let sweep = AuthoritativeSweeper::new(config).sweep(&[NAME.parse().unwrap()], Time::from_unix(0)).remove(0);
     assert_eq!(sweep.answers[0].server, "ns.other.example.com 127.0.0.1", "{sweep:?}");
     let Answer::Unknown(why) = &sweep.answers[0].answer else { panic!("{sweep:?}") };
     assert!(why.contains("without authority"), "{why}");

@@ -42,7 +42,7 @@ impl Hosts {
         let sign = SignOrder { algorithm: keys[1].algorithm, fingerprint: keys[1].fingerprint };
         let domain = "example.com".parse().unwrap();
         hosts.orders.domains =
-            vec![DomainOrder { domain, since: 1, keys: keys.into(), sign: vec![sign], destroy: vec![] }];
+            vec![DomainOrder { domain, since: 1, keys: keys.into(), sign: vec![sign], destroy: vec![], watch: vec![] }];
         hosts
     }
 

@@ -39,6 +39,16 @@ pub struct DomainOrder {
     pub sign: Vec<SignOrder>,
     /// Keys whose private half is to be destroyed.
     pub destroy: Vec<Fingerprint>,
+    /// Keys that sign no more and whose record stays: whoever still uses one is to be reported.
+    pub watch: Vec<WatchOrder>,
+}
+
+/// A stopped key to look out for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchOrder {
+    pub fingerprint: Fingerprint,
+    pub selector: Selector,
 }
 
 /// A key to hold.

@@ -23,6 +23,9 @@ pub struct Receipt {
     pub sequence: u64,
     /// When all of it was seen, by the host's clock.
     pub time: Time,
+    /// When the oldest mail in the host's queue came in; it carries the signature of that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_queued: Option<Time>,
     pub domains: Vec<DomainReceipt>,
 }
 
@@ -106,6 +109,18 @@ pub fn write(dir: &Path, receipt: &Receipt, key: &SigningKey) -> Result<String, 
 /// The next free sequence number of a directory: one more than the highest that is filed, or `after`.
 pub fn next_sequence(dir: &Path, after: u64) -> Result<u64, ReceiptError> {
     Ok(filed(dir)?.last().map_or(after, |(sequence, _)| after.max(*sequence)) + 1)
+}
+
+/// Removes the receipts with a sequence up to `last`.
+pub fn forget(dir: &Path, last: u64) -> Result<(), ReceiptError> {
+    let old: Vec<_> = filed(dir)?.into_iter().filter(|(sequence, _)| *sequence <= last).collect();
+    if !old.is_empty() {
+        let dir = Dir::open(dir)?;
+        for (_, name) in old {
+            dir.remove(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the receipts of one host with a sequence above `after`, oldest first. Each stands for itself: a bad one is an

@@ -12,6 +12,7 @@ fn receipt(hosts: &Hosts, sequence: u64) -> Receipt {
         manifest_serial: 3,
         sequence,
         time: NOW,
+        oldest_queued: None,
         domains: vec![DomainReceipt {
             domain: order.domain.clone(),
             order_digest: order.digest(),

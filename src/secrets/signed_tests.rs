@@ -12,6 +12,7 @@ fn receipt() -> Receipt {
         manifest_serial: 1,
         sequence: 1,
         time: NOW,
+        oldest_queued: None,
         domains: vec![],
     }
 }

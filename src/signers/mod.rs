@@ -4,7 +4,7 @@
 //! no more than that: load before use, point, reload, look at a signature that was really made. Adding a signer is one
 //! file that implements [`Signer`] and one line where the configuration chooses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub mod fake;
 pub mod milter;
 pub mod opendkim;
 pub mod probe;
@@ -83,14 +85,15 @@ pub struct KeyName(String);
 pub struct SignerError(Box<dyn std::error::Error + Send + Sync>);
 
 impl Rows {
-    /// What the signer calls a key, if it knows it.
-    pub fn name_of(&self, key: &LoadedKey) -> Option<&KeyName> {
-        let same = |loaded: &Loaded| {
-            loaded.path.as_deref() == Some(&key.path)
-                && loaded.domain.as_ref() == Some(&key.domain)
-                && loaded.selector.as_ref() == Some(&key.selector)
-        };
-        self.loaded.iter().find(|(_, loaded)| same(loaded)).map(|(name, _)| name)
+    /// What the signer calls each key, by what the key is.
+    pub fn names(&self) -> HashMap<(&SigningDomain, &Selector, &Path), &KeyName> {
+        let mut names = HashMap::new();
+        for (name, loaded) in &self.loaded {
+            if let (Some(domain), Some(selector), Some(path)) = (&loaded.domain, &loaded.selector, &loaded.path) {
+                names.entry((domain, selector, path.as_path())).or_insert(name);
+            }
+        }
+        names
     }
 
     /// The keys that sign for a domain.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -183,8 +184,11 @@ fn verify(
     let key = DomainKey::parse(text.as_bytes()).map_or_else(Txt::Error, Txt::from);
     let records = Records(HashMap::from([(format!("{name}."), key)]));
     // An empty resolver configuration: it has nobody to ask.
-    let verifier = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default())
-        .map_err(|error| error.to_string())?;
+    static VERIFIER: OnceLock<Option<MessageAuthenticator>> = OnceLock::new();
+    let verifier = VERIFIER
+        .get_or_init(|| MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).ok())
+        .as_ref()
+        .ok_or("no verifier could be made")?;
     let outputs = ready(verifier.verify_dkim(Parameters::new(parsed).with_txt_cache(&records)))
         .ok_or("it asks for more than its key record")?;
     let ours = outputs.iter().find(|output| {

@@ -107,7 +107,7 @@ impl Accounts {
                 self.groups.iter().find(known).ok_or_else(|| nobody("group", name))?.gid
             }
         };
-        let of_user = |group: &&Group| group.members.iter().any(|member| *member == found.name);
+        let of_user = |group: &&Group| group.members.contains(&found.name);
         let others = self.groups.iter().filter(of_user).map(|group| group.gid);
         Ok(Identity {
             name: found.name.clone(),

@@ -68,7 +68,7 @@ impl Rule {
             Rule::UnknownIsNotMissing => "what could not be asked is not taken for an answer",
             Rule::OursOnly => "only a value whose key is in the ledger is changed or removed",
             Rule::ReadBack => "a write counts when it was read back",
-            Rule::TwoClocks => "nothing signs, is destroyed or removed while another clock disagrees",
+            Rule::TwoClocks => "nothing is dated, signs, is destroyed or removed while another clock disagrees",
         }
     }
 }

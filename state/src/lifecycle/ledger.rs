@@ -305,6 +305,13 @@ impl Incoming {
 }
 
 impl Outgoing {
+    pub fn retiring(&self) -> Option<&Retiring> {
+        match self {
+            Outgoing::Retiring(retiring) => Some(retiring),
+            _ => None,
+        }
+    }
+
     pub fn key(&self) -> &Key {
         match self {
             Outgoing::Retiring(r) => &r.key,

@@ -1,9 +1,11 @@
 //! What to do for a domain now, in a safe order; why not more; and when to look again.
 
+use super::check::Rule;
 use super::fact::Fact;
 use super::ledger::{Incoming, Ledger, Phase};
 use super::request::Intent;
 use super::rotation::{Now, due};
+use super::seen::Witness;
 use super::settings::Settings;
 use super::step::Step;
 use super::wait::Wait;
@@ -28,6 +30,14 @@ pub fn plan(now: Now<'_>) -> Plan {
     let mut plan = Plan { domain: ledger.domain.clone(), steps: Vec::new(), waits: Vec::new(), wake: None };
     if let Some(newest) = ledger.newest.filter(|newest| at + settings.policy.clock_tolerance < *newest) {
         plan.waits.push(Wait::ClockBehind { newest, now: at });
+        plan.wake = Some(at + settings.policy.poll);
+        return plan;
+    }
+    // Every wait is counted from the date of a fact, so nothing is dated by a clock that another one contradicts.
+    if let Witness::Disagrees(other) = now.seen.clock
+        && !settings.policy.holds(Rule::TwoClocks, false)
+    {
+        plan.waits.push(Wait::ClockDisagrees { other, now: at });
         plan.wake = Some(at + settings.policy.poll);
         return plan;
     }

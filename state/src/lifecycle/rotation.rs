@@ -18,11 +18,11 @@ use super::check::Rule;
 use super::fact::Fact;
 use super::ledger::*;
 use super::request::{Hold, Intent, Request};
-use super::seen::{Seen, Verdict, View, Witness, keys_in};
+use super::seen::{Seen, Verdict, View, keys_in};
 use super::settings::Settings;
 use super::step::Step;
 use super::wait::{SlotTaken, Wait};
-use crate::name::{Label, Selector};
+use crate::name::{Fqdn, Label, Selector};
 use crate::record::dkim::Algorithm;
 use crate::time::{Span, Time};
 
@@ -125,8 +125,15 @@ impl Due {
             None if line.active.is_none() => return self.waits.push(Wait::NeverAsked),
             None => return,
         };
+        let candidates = now.settings.candidates(algorithm, emergency, now.at);
+        // Whoever has a selector's name now leaves his answers in caches when he goes.
+        for selector in candidates.iter().filter(|selector| now.stands(selector)) {
+            if let Some(maxima) = now.grown_maxima(selector) {
+                self.steps.push(Step::Record(Fact::Carried { selector: selector.clone(), maxima }));
+            }
+        }
         let mut taken = Vec::new();
-        for selector in now.settings.candidates(algorithm, emergency, now.at) {
+        for selector in candidates {
             match now.occupant(&selector) {
                 None => {
                     return self.steps.push(Step::Generate { algorithm, selector });
@@ -199,7 +206,11 @@ impl Due {
     fn make_ready(&mut self, now: Now<'_>, line: &Line, propagated: &Propagated) {
         let key = &propagated.key;
         let selector = || key.selector.clone();
-        let Some(clean) = self.sweep(now, key, true) else {
+        let looks = match now.holds(Rule::FreshLook, false) {
+            true => Some(true),
+            false => self.sweep(now, key, true),
+        };
+        let Some(clean) = looks else {
             return;
         };
         let lacking: Vec<_> = now.settings.hosts.iter().filter(|h| !key.delivered.contains_key(*h)).cloned().collect();
@@ -213,7 +224,7 @@ impl Due {
             self.waits.push(Wait::Caches { selector: selector(), until });
         }
         let delivered = now.holds(Rule::HoldBeforeUse, lacking.is_empty());
-        if waited && delivered && now.holds(Rule::FreshLook, clean) && self.clocks_agree(now) {
+        if waited && delivered && clean {
             self.steps.push(Step::Record(Fact::Committed { key: key.fingerprint }));
         }
     }
@@ -274,7 +285,7 @@ impl Due {
 
         let grace = *stopped + policy.rollback_grace;
         if now.holds(Rule::Grace, now.at >= grace) {
-            if !key.destroyed(now.settings) && self.clocks_agree(now) {
+            if !key.destroyed(now.settings) {
                 self.destroy(now, key);
             }
         } else {
@@ -294,7 +305,7 @@ impl Due {
                 Some(u) => Wait::StillUsed { selector: selector(), by: u.by.clone(), at: u.at, until },
                 None => Wait::Window { selector: selector(), until },
             });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Withdrawing { key: key.fingerprint }));
         }
     }
@@ -325,11 +336,10 @@ impl Due {
         let Some(gone) = gone else {
             return self.steps.push(Step::Record(Fact::Unserved { key: fingerprint }));
         };
-        let until =
-            *gone + now.ledger.maxima(&key.selector).longest(&now.settings.policy) + now.settings.policy.propagation;
+        let until = now.hidden_at(withdrawn).unwrap_or(*gone);
         if !now.holds(Rule::FreeSlot, now.at >= until) {
             self.waits.push(Wait::OldCaches { selector: key.selector.clone(), until });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Hidden { key: fingerprint }));
         }
     }
@@ -366,7 +376,7 @@ impl Due {
         let until = *since + now.settings.policy.revoked_retention;
         if now.at < until {
             self.waits.push(Wait::Gravestone { selector: key.selector.clone(), until });
-        } else if self.clocks_agree(now) {
+        } else {
             self.steps.push(Step::Record(Fact::Withdrawing { key: key.fingerprint }));
         }
     }
@@ -438,6 +448,15 @@ impl Due {
             self.steps.push(Step::Record(Fact::Carried { selector, maxima }));
             return None;
         }
+        if let Some(provider) = now.altered_at(key) {
+            // What a provider holds is what its servers will serve, however clean they still look.
+            if was_clean {
+                let (key, server) = (key.fingerprint, provider.to_string());
+                self.steps.push(Step::Record(Fact::Missed { key, server }));
+                return None;
+            }
+            return Some(false);
+        }
         let verdict = sweep.verdict(&key.record());
         if let (Verdict::Missing { .. } | Verdict::Conflict { .. }, true) = (&verdict, was_clean)
             && !now.holds(Rule::EveryServer, false)
@@ -485,20 +504,6 @@ impl Due {
             Some(Verdict::Match | Verdict::Unknown { .. }) | None => {}
         }
     }
-
-    /// Signing, destroying and removing need two clocks that do not contradict each other.
-    fn clocks_agree(&mut self, now: Now<'_>) -> bool {
-        match now.seen.clock {
-            Witness::Disagrees(other) if !now.holds(Rule::TwoClocks, false) => {
-                let wait = Wait::ClockDisagrees { other, now: now.at };
-                if !self.waits.contains(&wait) {
-                    self.waits.push(wait);
-                }
-                false
-            }
-            _ => true,
-        }
-    }
 }
 
 impl Now<'_> {
@@ -511,6 +516,13 @@ impl Now<'_> {
         let policy = &self.settings.policy;
         let safety = if emergency { Span::ZERO } else { policy.publish_safety };
         self.ledger.maxima(selector).longest(policy) + safety
+    }
+
+    /// When no cache can have a removed record any more; `None` while a server has it.
+    fn hidden_at(&self, withdrawn: &Withdrawn) -> Option<Time> {
+        let policy = &self.settings.policy;
+        let caches = self.ledger.maxima(&withdrawn.key.selector).longest(policy);
+        Some(withdrawn.gone? + caches + policy.propagation)
     }
 
     /// Who has a selector now, and until when; `None` when it is free in the ledger and in the DNS.
@@ -526,6 +538,7 @@ impl Now<'_> {
             let until = self.ledger.lines.values().flat_map(|line| &line.outgoing).find_map(|o| match o {
                 Outgoing::Retiring(r) if r.key.selector == *selector => Some(r.stopped + policy.window),
                 Outgoing::Revoked(r) if r.key.selector == *selector => Some(r.since + policy.revoked_retention),
+                Outgoing::Withdrawn(w) if w.key.selector == *selector => self.hidden_at(w),
                 _ => None,
             });
             return Some((format!("a key that is {phase}"), until));
@@ -551,6 +564,16 @@ impl Now<'_> {
         None
     }
 
+    /// A provider that was seen to hold anything but exactly this key's record.
+    fn altered_at(&self, key: &Key) -> Option<&Label> {
+        let name = key.record_name(&self.ledger.domain);
+        let altered = |provider: &&Label| match self.seen.view(&name, provider) {
+            None | Some(View::Unknown(_)) => false,
+            Some(view) => view.texts() != std::slice::from_ref(&key.record()),
+        };
+        self.settings.providers.iter().find(altered)
+    }
+
     fn publication(&self, key: &Key, provider: &Label, seen: &View) -> Step {
         Step::Publish {
             key: key.fingerprint,
@@ -563,7 +586,7 @@ impl Now<'_> {
     }
 
     /// Why nothing can be written to a name now.
-    fn not_usable(&self, name: &crate::name::Fqdn, provider: &Label, view: Option<&View>) -> Wait {
+    fn not_usable(&self, name: &Fqdn, provider: &Label, view: Option<&View>) -> Wait {
         let name = name.clone();
         match view {
             Some(View::Cname { target }) => Wait::Alias { name, target: target.clone() },
@@ -574,12 +597,28 @@ impl Now<'_> {
         }
     }
 
+    /// Whether anybody was seen to have something at a selector's name.
+    fn stands(&self, selector: &Selector) -> bool {
+        let name = selector.record_name(&self.ledger.domain);
+        self.ttl_at_providers(&name) > 0 || self.seen.sweep(&name).is_some_and(|sweep| sweep.ttl() > 0)
+    }
+
+    /// The largest TTL that any provider shows on a name's TXT records, in seconds.
+    fn ttl_at_providers(&self, name: &Fqdn) -> u32 {
+        let ttl = |provider| match self.seen.view(name, provider) {
+            Some(View::Txt { ttl, .. }) => *ttl,
+            _ => 0,
+        };
+        self.settings.providers.iter().map(ttl).max().unwrap_or(0)
+    }
+
     /// The maxima of a selector, if the last sweep showed larger ones than were known.
     fn grown_maxima(&self, selector: &Selector) -> Option<Maxima> {
-        let sweep = self.seen.sweep(&selector.record_name(&self.ledger.domain))?;
+        let name = selector.record_name(&self.ledger.domain);
+        let sweep = self.seen.sweep(&name)?;
         let known = self.ledger.maxima(selector);
         let maxima = Maxima {
-            ttl: known.ttl.max(sweep.ttl()),
+            ttl: known.ttl.max(sweep.ttl()).max(self.ttl_at_providers(&name)),
             negative: known.negative.max(sweep.negative_ttl),
             cname: known.cname.max(sweep.cname.as_ref().map_or(0, |(_, ttl)| *ttl)),
         };

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::lifecycle::plan::{Plan, names_to_see, plan};
 use crate::lifecycle::policy::Policy;
-use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep};
+use crate::lifecycle::seen::{Answer, SeenName, ServerAnswer, Sweep, Witness};
 use crate::lifecycle::settings::{SlotPattern, Slots};
-use crate::name::Fqdn;
 use crate::record::dkim::PublicKey;
 use crate::record::txt::TxtText;
 
@@ -22,8 +21,11 @@ struct Page {
     zone: BTreeMap<Fqdn, Vec<TxtText>>,
     /// What the second server has, when it lags.
     stale: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
+    /// What the provider has, when both servers lag.
+    coming: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
     host_refuses: Option<&'static str>,
     clock: Witness,
+    ttl: u32,
     made: u8,
 }
 
@@ -46,8 +48,10 @@ impl Page {
             at: START,
             zone: BTreeMap::new(),
             stale: None,
+            coming: None,
             host_refuses: None,
             clock: Witness::Unknown,
+            ttl: 3600,
             made: 0,
         }
     }
@@ -61,10 +65,10 @@ impl Page {
         let mut seen = Seen { clock: self.clock, ..Seen::default() };
         for name in names_to_see(&self.settings, &self.ledger, self.at) {
             let served = |zone: &BTreeMap<Fqdn, Vec<TxtText>>| match zone.get(&name) {
-                Some(texts) if !texts.is_empty() => Answer::Txt { ttl: 3600, texts: texts.clone() },
+                Some(texts) if !texts.is_empty() => Answer::Txt { ttl: self.ttl, texts: texts.clone() },
                 _ => Answer::Absent,
             };
-            let view = match served(&self.zone) {
+            let view = match served(self.coming.as_ref().unwrap_or(&self.zone)) {
                 Answer::Txt { ttl, texts } => View::Txt { ttl, texts },
                 _ => View::Absent,
             };
@@ -223,6 +227,19 @@ fn a_lagging_server_starts_the_wait_anew() {
 }
 
 #[test]
+fn a_record_that_its_provider_lost_counts_as_lost_before_the_servers_know() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(2);
+    page.coming = Some(BTreeMap::new());
+    assert_eq!(page.advance()[..2], ["Missed", "Publish"]);
+    assert_eq!(page.phases(), "s2 published, s1 active");
+}
+
+#[test]
 fn a_wrong_probe_turns_back_and_holds() {
     let mut page = Page::with_s1();
     page.ask(Intent::Rotate);
@@ -320,6 +337,20 @@ fn clocks_that_disagree_stop_the_switch() {
 }
 
 #[test]
+fn a_clock_that_another_contradicts_dates_nothing() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    // The wait would begin in the past, or every later run would stand before the newest fact.
+    page.at = page.at + Span::days(40);
+    page.clock = Witness::Disagrees(START);
+    assert_eq!(page.advance(), ["wait ClockDisagrees"]);
+    page.at = page.at - Span::days(40) + MINUTE;
+    page.clock = Witness::Agrees;
+    assert_eq!(page.advance()[0], "SeenEverywhere");
+}
+
+#[test]
 fn a_clock_behind_the_newest_fact_stops_everything() {
     let mut page = Page::with_s1();
     page.at = page.at - Span::days(1);
@@ -332,5 +363,24 @@ fn a_foreign_value_is_not_touched() {
     let mut page = Page::with_s1();
     page.zone.insert("s2._domainkey.example.com".parse().unwrap(), vec!["v=DKIM1; p=QUJD".into()]);
     page.ask(Intent::Rotate);
-    assert_eq!(page.advance(), ["wait Slots"]);
+    assert_eq!(page.advance(), ["Carried", "wait Slots"]);
+}
+
+#[test]
+fn whoever_had_the_selector_before_is_waited_for_in_caches() {
+    let mut page = Page::with_s1();
+    let name: Fqdn = "s2._domainkey.example.com".parse().unwrap();
+    page.ttl = 86_400;
+    page.zone.insert(name.clone(), vec!["v=DKIM1; p=QUJD".into()]);
+    page.ask(Intent::Rotate);
+    assert_eq!(page.advance(), ["Carried", "Carried", "wait Slots"]);
+    page.ttl = 3600;
+    page.zone.remove(&name);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(24);
+    assert_eq!(page.advance(), ["wait Caches"]);
+    page.at = page.at + Span::hours(1);
+    assert_eq!(page.advance()[0], "Committed");
 }

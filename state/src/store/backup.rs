@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::sqlite::{SqliteStore, fault};
-use super::{Store, StoreError, chain, place};
+use super::{Identity, Store, StoreError, chain, place};
 
 /// Where the copies before an upgrade go, in the state's directory.
 pub const FOLDER: &str = "backup";
@@ -17,7 +17,7 @@ pub const FOLDER: &str = "backup";
 /// A copy that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
-    /// `dkimctl-<serial>.db`; `<path>.sha256` is what `sha256sum -c` reads.
+    /// `dkimctl-<lineage>-<serial>.db`; `<path>.sha256` is what `sha256sum -c` reads.
     pub path: PathBuf,
     pub sha256: String,
     pub serial: u64,
@@ -32,9 +32,9 @@ impl SqliteStore {
     pub(super) fn backup_as(&self, to: &Path, kind: &str) -> Result<Backup, StoreError> {
         place::make(to)?;
         let to = fs::canonicalize(to).map_err(|e| place::io(to, &e))?;
-        let serial = self.identity()?.serial;
-        // Ten digits, so that a listing by name is one by age.
-        let name = format!("dkimctl-{kind}{serial:010}.db");
+        let Identity { lineage, serial, .. } = self.identity()?;
+        // The lineage, so that two states may share a directory; ten digits, so that a listing by name is one by age.
+        let name = format!("dkimctl-{kind}{}-{serial:010}.db", &lineage.to_string()[..8]);
         let (path, partial) = (to.join(&name), to.join(format!("{name}.new")));
 
         // VACUUM INTO takes an empty file, and this one nobody else may read.

@@ -1,4 +1,5 @@
 //! What every store promises, told once and run against each.
+#![allow(clippy::print_stdout)] // which promise was not kept
 
 use super::memory::MemoryStore;
 use super::sqlite::{Options, SqliteStore};
@@ -9,10 +10,12 @@ use crate::time::Span;
 /// A store, and ways to what another process does to it.
 enum Subject {
     Memory(MemoryStore),
-    Sqlite(SqliteStore, tempfile::TempDir),
+    Sqlite(Box<SqliteStore>, tempfile::TempDir),
 }
 
-const PROMISES: &[(&str, fn(&mut Subject))] = &[
+type Promise = (&'static str, fn(&mut Subject));
+
+const PROMISES: &[Promise] = &[
     ("a domain that was never stored is empty", never_stored),
     ("what was committed is loaded", committed_is_loaded),
     ("who read before another's commit is refused", stale),
@@ -43,7 +46,7 @@ fn sqlite_keeps_every_promise() {
         println!("{promise}");
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::create(dir.path(), uuid::Uuid::nil(), &Options::read_write()).unwrap();
-        let mut subject = Subject::Sqlite(store, dir);
+        let mut subject = Subject::Sqlite(Box::new(store), dir);
         keeps(&mut subject);
         if let Subject::Sqlite(store, _) = subject {
             let report = store.verify().unwrap();
@@ -70,7 +73,7 @@ impl Subject {
     fn store(&mut self) -> &mut dyn Store {
         match self {
             Subject::Memory(store) => store,
-            Subject::Sqlite(store, _) => store,
+            Subject::Sqlite(store, _) => &mut **store,
         }
     }
 

@@ -16,6 +16,9 @@ pub mod sqlite;
 pub mod verify;
 
 #[cfg(test)]
+#[path = "bad_input_tests.rs"]
+mod bad_input_tests;
+#[cfg(test)]
 #[path = "contract_tests.rs"]
 mod contract_tests;
 #[cfg(test)]
@@ -127,9 +130,13 @@ pub struct Identity {
 pub enum StoreError {
     #[error("the state is in use by {0}")]
     Locked(String),
-    #[error("{domain} was changed by another process since it was read (revision {found}, expected {expected})")]
+    #[error(
+        "{domain} was changed by another process since it was read (revision {found}, expected {expected}); run the command again"
+    )]
     Stale { domain: SigningDomain, expected: u64, found: u64 },
-    #[error("another process has taken over the state (epoch {found}, ours was {ours})")]
+    #[error(
+        "another process has taken over the state (epoch {found}, ours was {ours}), so nothing was written; `dkimctl status` shows where it stands"
+    )]
     Fenced { ours: u64, found: u64 },
     #[error("the key {key} already belongs to {domain}; a key lives once")]
     KeyReused { key: Fingerprint, domain: SigningDomain },
@@ -148,12 +155,14 @@ pub enum StoreError {
          accept-older`"
     )]
     Older { path: String, found: u64, known: u64 },
-    #[error("{path}: the disk is full; nothing was changed")]
+    #[error("{path}: the disk is full, so nothing was changed; make room and run the command again")]
     Full { path: String },
     #[error("{path}: {problem}")]
     Io { path: String, problem: String },
-    #[error("the document of {domain} cannot be read: {problem}")]
+    #[error(
+        "the document of {domain} is not one that can be kept or read: {problem}; `dkimctl state verify` looks at all of them"
+    )]
     Damaged { domain: String, problem: String },
-    #[error("`{0}` is not what it was")]
+    #[error("the note `{0}` was changed by another process since it was read; run the command again")]
     NoteChanged(String),
 }

@@ -16,7 +16,9 @@ pub fn make(dir: &Path) -> Result<(), StoreError> {
         }
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
+    // The directory itself is an entry that a power cut could take.
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), flush)
 }
 
 /// Refuses what others may write to: they could put keys in our name there.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use sha2::{Digest, Sha256};
 
 use super::chain::{self, Chain, fact_text, logged};
-use super::high_water::HighWater;
+use super::high_water::{HighWater, Mark};
 use super::{Change, Event, Identity, Loaded, Logged, Store, StoreError, document};
 use crate::lifecycle::fact::Fact;
 use crate::lifecycle::ledger::{Ledger, Phase};
@@ -87,19 +87,20 @@ impl SqliteStore {
 
     /// Fences every other writer: a process that read the old epoch commits nothing more.
     pub fn take_over(&mut self) -> Result<Identity, StoreError> {
-        let Identity { epoch, serial, .. } = self.identity()?;
-        self.set_identity(epoch + 1, serial + 1)?;
-        self.identity()
+        self.rise_above(Mark::default())
     }
 
-    fn set_identity(&mut self, epoch: u64, serial: u64) -> Result<(), StoreError> {
-        let update = "UPDATE meta SET epoch = ?1, serial = ?2 WHERE epoch < ?1";
-        self.db.execute(update, (epoch as i64, serial as i64)).map_err(|e| fault(&self.path, e))?;
-        self.epoch = epoch;
+    /// One statement, so that of two who try at once each gets an epoch of its own.
+    fn rise_above(&mut self, known: Mark) -> Result<Identity, StoreError> {
+        let update = "UPDATE meta SET epoch = max(epoch, ?1) + 1, serial = max(serial, ?2) + 1 RETURNING epoch";
+        let known = (known.epoch as i64, known.serial as i64);
+        let epoch = self.db.query_row(update, known, |row| row.get::<_, i64>(0)).map_err(|e| fault(&self.path, e))?;
+        self.epoch = epoch as u64;
+        let identity = self.identity()?;
         if let Some(high_water) = &self.high_water {
-            high_water.raise(&self.identity()?)?;
+            high_water.raise(&identity)?;
         }
-        Ok(())
+        Ok(identity)
     }
 
     /// One transaction: the epoch is ours, `work` succeeds, the serial rises; or nothing happened.

@@ -13,6 +13,8 @@ use super::{Access, FILE, Options, SqliteStore, schema};
 use crate::store::high_water::HighWater;
 use crate::store::{Identity, Store, StoreError, backup, place};
 
+const RESTORE: &str = "restore a backup (`dkimctl state backup` makes them)";
+
 /// How long a reader waits while a commit is written, and a writer until readers (an export, a backup) have done.
 /// There is one writer at most: whoever writes holds the lock.
 const READER_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,16 +38,18 @@ pub(super) fn accept_older(dir: &Path, options: &Options) -> Result<Identity, St
     let options = Options { access: Access::ReadWrite, ..options.clone() };
     let mut store = connect_to(dir, &options)?;
     bring_up(&mut store, options.access, schema::STEPS)?;
-    let found = store.identity()?;
     let known = store.high_water.as_ref().map(HighWater::read).unwrap_or_default();
-    store.set_identity(found.epoch.max(known.epoch) + 1, found.serial.max(known.serial) + 1)?;
-    store.identity()
+    store.rise_above(known)
 }
 
 /// The file as it is, whatever its format and its age.
 fn connect_to(dir: &Path, options: &Options) -> Result<SqliteStore, StoreError> {
     let path = dir.join(FILE);
     match fs::metadata(&path) {
+        // SQLite would take it for a new one.
+        Ok(found) if found.is_file() && found.len() == 0 => {
+            return Err(not_a_state(&path, format!("it is empty (0 bytes), so every fact is lost; {RESTORE}")));
+        }
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(not_a_state(&path, "it is not a file; move it away")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -59,7 +63,6 @@ fn connect_to(dir: &Path, options: &Options) -> Result<SqliteStore, StoreError> 
     place::private(dir)?;
     place::private(&path)?;
     let (dir, path) = resolved(dir)?;
-    look_at(&path)?;
     let db = connect(&path, options.access)?;
     let mut store = SqliteStore { db, path, dir, epoch: 0, high_water: None, broken: None };
     let format = schema::format(&store.db).map_err(|e| fault(&store.path, e))?;
@@ -131,6 +134,7 @@ fn fill(path: &Path, lineage: uuid::Uuid) -> rusqlite::Result<()> {
     db.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
     db.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
     settle(&db, Access::ReadWrite)?;
+    one_file(&db)?;
     schema::migrate(&mut db, schema::STEPS)?;
     let head = [0u8; 32];
     let meta = "INSERT INTO meta (id, lineage, serial, epoch, events, head) VALUES (1, ?1, 0, 1, 0, ?2)";
@@ -138,25 +142,42 @@ fn fill(path: &Path, lineage: uuid::Uuid) -> rusqlite::Result<()> {
     db.close().map_err(|(_, e)| e)
 }
 
-/// A connection with everything set that makes a commit last.
+/// A connection with everything set that makes a commit last, to a database that is ours and whole in size.
 fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
-    let fault = |e| fault(path, e);
-    let db = Connection::open_with_flags(path, flags(access)).map_err(fault)?;
-    settle(&db, access).map_err(fault)?;
-    match db.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)) {
-        Ok(schema::APPLICATION_ID) => Ok(db),
-        Ok(other) => {
-            let problem = format!("it is the database of another program (application_id {other}); it was not touched");
-            Err(not_a_state(path, problem))
-        }
+    let (db, owner, bytes) = match ask(path, access) {
         // The last writer was killed in the middle of a commit. SQLite takes the half of it back, which is a write.
         Err(e) if access == Access::ReadOnly && needs_rollback(&e, path) => {
-            drop(db);
-            drop(connect(path, Access::ReadWrite)?);
-            connect(path, access)
+            ask(path, Access::ReadWrite).and_then(|_| ask(path, access))
         }
-        Err(e) => Err(fault(e)),
+        asked => asked,
     }
+    .map_err(|e| match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => not_a_database(path),
+        _ => fault(path, e),
+    })?;
+    if owner != schema::APPLICATION_ID {
+        let problem = format!("it is the database of another program (application_id {owner}); it was not touched");
+        return Err(not_a_state(path, problem));
+    }
+    // SQLite takes the rest of a last page that was cut off for zeros.
+    let found = fs::metadata(path).map_err(|e| place::io(path, &e))?.len();
+    if found < bytes {
+        let problem = format!("it was cut off ({found} of {bytes} bytes), so facts are lost; {RESTORE}");
+        return Err(not_a_state(path, problem));
+    }
+    if access == Access::ReadWrite {
+        one_file(&db).map_err(|e| fault(path, e))?;
+    }
+    Ok(db)
+}
+
+/// Opens it and reads its header: whose it is, and how many bytes it must have.
+fn ask(path: &Path, access: Access) -> rusqlite::Result<(Connection, i32, u64)> {
+    let db = Connection::open_with_flags(path, flags(access))?;
+    settle(&db, access)?;
+    let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (owner, bytes) = (number("application_id")?, number("page_count")? * number("page_size")?);
+    Ok((db, owner as i32, bytes as u64))
 }
 
 fn flags(access: Access) -> OpenFlags {
@@ -167,12 +188,14 @@ fn flags(access: Access) -> OpenFlags {
     access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW
 }
 
+/// A rollback journal: one file at rest, that a copy is a copy of; no shared memory, no WAL-reset bug. It is written
+/// into the file if it was otherwise, so only into one of ours.
+fn one_file(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
+}
+
 fn settle(db: &Connection, access: Access) -> rusqlite::Result<()> {
     db.busy_timeout(if access == Access::ReadOnly { READER_PATIENCE } else { WRITER_PATIENCE })?;
-    // One file at rest, that a copy is a copy of; and no shared memory, no WAL-reset bug.
-    if access == Access::ReadWrite {
-        db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-    }
     // EXTRA also flushes the directory after the journal is gone: a commit that was reported stays.
     db.pragma_update(None, "synchronous", "EXTRA")?;
     db.pragma_update(None, "foreign_keys", true)?;
@@ -183,21 +206,18 @@ fn settle(db: &Connection, access: Access) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -16 * 1024) // KiB
 }
 
-/// What a person may have put there by mistake is named before SQLite calls it `malformed`, or fills an empty file.
-fn look_at(path: &Path) -> Result<(), StoreError> {
+/// What somebody put there by mistake, by its first words. The file is opened here only when it is no database: to
+/// close a database's file behind SQLite's back drops all locks that this process has on it (fcntl(2)).
+fn not_a_database(path: &Path) -> StoreError {
     let mut start = Vec::new();
-    let file = fs::File::open(path).map_err(|e| place::io(path, &e))?;
-    file.take(16).read_to_end(&mut start).map_err(|e| place::io(path, &e))?;
-    let restore = "restore a backup (`dkimctl state backup` makes them)";
-    if start.is_empty() {
-        return Err(not_a_state(path, format!("it is empty (0 bytes), so every fact is lost; {restore}")));
+    if let Err(e) = fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)) {
+        return place::io(path, &e);
     }
-    if start != b"SQLite format 3\0" {
-        let seen = String::from_utf8_lossy(&start).escape_debug().to_string();
-        let problem = format!("it is not a database (it begins with \"{seen}\"); move it away, or {restore}");
-        return Err(not_a_state(path, problem));
+    if start == b"SQLite format 3\0" {
+        return not_a_state(path, format!("it is damaged from its first page on, so facts are lost; {RESTORE}"));
     }
-    Ok(())
+    let seen = String::from_utf8_lossy(&start).escape_debug().to_string();
+    not_a_state(path, format!("it is not a database (it begins with \"{seen}\"); move it away, or {RESTORE}"))
 }
 
 /// The directory without symbolic links: SQLite is told to follow none.
@@ -228,10 +248,9 @@ pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> StoreError
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             StoreError::Locked("another process that reads or writes it; try again when it has ended".to_owned())
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => not_a_state(
-            path,
-            format!("it is damaged ({problem}); `dkimctl state verify` says where, and a backup can be restored"),
-        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            not_a_state(path, format!("it is damaged ({problem}); `dkimctl state verify` says where; {RESTORE}"))
+        }
         Some(ErrorCode::ConstraintViolation) => not_a_state(
             path,
             format!("it would contradict itself ({problem}), so nothing was changed; `dkimctl state verify` says more"),

@@ -1,0 +1,227 @@
+//! Facts, waits, steps and failures as sentences: lower case, no full stop, the selector first.
+
+use std::collections::BTreeMap;
+
+use dkimctl_state::lifecycle::fact::Fact;
+use dkimctl_state::lifecycle::ledger::Ledger;
+use dkimctl_state::lifecycle::request::Intent;
+use dkimctl_state::lifecycle::step::Wave;
+use dkimctl_state::lifecycle::wait::{Wait, Who};
+use dkimctl_state::name::Selector;
+use dkimctl_state::record::dkim::Fingerprint;
+use dkimctl_state::record::txt::TxtText;
+use dkimctl_state::time::{Span, Time};
+
+/// The selector of each key, for sentences about keys.
+#[derive(Debug, Clone, Default)]
+pub struct Selectors(BTreeMap<Fingerprint, Selector>);
+
+impl Selectors {
+    pub fn add(&mut self, ledger: &Ledger) {
+        self.0.extend(ledger.keys().map(|(_, key)| (key.fingerprint, key.selector.clone())));
+    }
+
+    pub fn of(ledger: &Ledger) -> Self {
+        let mut selectors = Selectors::default();
+        selectors.add(ledger);
+        selectors
+    }
+
+    pub fn name(&self, key: &Fingerprint) -> String {
+        self.0.get(key).map_or_else(|| format!("the key {}", key.short()), ToString::to_string)
+    }
+}
+
+/// What happened.
+pub fn fact(fact: &Fact, selectors: &Selectors) -> String {
+    let s = fact.key().map(|key| selectors.name(key)).unwrap_or_default();
+    match fact {
+        Fact::Asked { request, .. } => {
+            let reason = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{} asked to {}{reason}", request.by, intent(&request.intent, selectors))
+        }
+        Fact::Answered { .. } => "what was asked is done".to_owned(),
+        Fact::Held { hold } => format!("held by {}: {}", hold.by, hold.reason),
+        Fact::Released => "released".to_owned(),
+        Fact::Sealed { key } => {
+            format!("{}: {} key made and sealed ({})", key.selector, key.algorithm, key.fingerprint.short())
+        }
+        Fact::Adopted { key } => {
+            format!("{}: {} key taken over ({})", key.selector, key.algorithm, key.fingerprint.short())
+        }
+        Fact::Carried { selector, maxima } => match maxima.negative {
+            Some(negative) => {
+                format!(
+                    "{selector}: caches may keep its answers {}",
+                    longest(maxima.ttl.max(maxima.cname).max(negative))
+                )
+            }
+            None => format!("{selector}: caches may keep its answers {}", longest(maxima.ttl.max(maxima.cname))),
+        },
+        Fact::Written { provider, .. } => format!("{s}: record written at {provider}"),
+        Fact::SweptClean { .. } => format!("{s}: every name server has the record, asked once"),
+        Fact::SeenEverywhere { .. } => format!("{s}: every name server has the record, asked twice"),
+        Fact::Missed { server, .. } => format!("{s}: {server} does not have the record; the wait begins anew"),
+        Fact::Delivered { host, .. } => format!("{s}: {host} proved to hold the private key"),
+        Fact::Committed { .. } => format!("{s}: may sign from now on"),
+        Fact::Signing { host, .. } => format!("{s}: {host} proved to sign with it"),
+        Fact::Refused { host: Some(host), why, .. } => format!("{s}: {host} did not sign with it: {why}"),
+        Fact::Refused { host: None, why, .. } => format!("{s}: turned back: {why}"),
+        Fact::TurnedBack { host, .. } => format!("{s}: {host} proved to sign with the old key again"),
+        Fact::Parked { .. } => format!("{s}: parked, every host signs with the old key again"),
+        Fact::Activated { .. } => format!("{s}: active, every host signs with it"),
+        Fact::Abandoned { .. } => format!("{s}: given up"),
+        Fact::Recalled { .. } => format!("{s}: called back to sign again"),
+        Fact::Used { by, seen, .. } => format!("{s}: still used by {by} at {seen}; its window begins anew"),
+        Fact::Wiped { host, .. } => format!("{s}: {host} proved to have destroyed the private key"),
+        Fact::Shredded { .. } => format!("{s}: our sealed private key destroyed"),
+        Fact::Condemned { .. } => format!("{s}: known to others"),
+        Fact::Emptied { provider, .. } => format!("{s}: revoked at {provider}, p= is empty"),
+        Fact::Withdrawing { .. } => format!("{s}: record is being removed"),
+        Fact::Removed { provider, .. } => format!("{s}: record removed at {provider}"),
+        Fact::Unserved { .. } => format!("{s}: no name server has the record any more"),
+        Fact::Resurfaced { server, .. } => format!("{s}: {server} has the removed record again"),
+        Fact::Hidden { .. } => format!("{s}: gone, the selector is free"),
+    }
+}
+
+/// What an operator wants: the words after "asked to".
+pub fn intent(intent: &Intent, selectors: &Selectors) -> String {
+    match intent {
+        Intent::Rotate => "rotate".to_owned(),
+        Intent::Rollback => "roll back".to_owned(),
+        Intent::Revoke { key } => format!("revoke {}", selectors.name(key)),
+        Intent::Retire { key } => format!("retire {} although it was seen in use", selectors.name(key)),
+    }
+}
+
+/// Why not yet: "not until ...: ...", or what has to happen.
+pub fn wait(wait: &Wait) -> String {
+    let until = |selector: &Selector, until: &Time, why: &str| format!("{selector}: not until {until}: {why}");
+    match wait {
+        Wait::NeverAsked => "no key yet, and none was asked for".to_owned(),
+        Wait::Slots { taken, until } => {
+            let by: Vec<String> = taken.iter().map(|slot| format!("{} has {}", slot.selector, slot.by)).collect();
+            match until {
+                Some(until) => format!("not until {until}: every selector is taken ({})", by.join(", ")),
+                None => format!("every selector is taken ({})", by.join(", ")),
+            }
+        }
+        Wait::Foreign { name, at, texts } => {
+            let seen: Vec<String> = texts.iter().map(short).collect();
+            format!("{name} holds a value at {at} that is not ours, and it is not touched: {}", seen.join(", "))
+        }
+        Wait::Alias { name, target } => format!("{name} is an alias of {target}; its records are kept there"),
+        Wait::Unsupported { name, why } => format!("{name} is not touched: {why}"),
+        Wait::Unknown { name, whom } if whom.is_empty() => format!("{name}: no name server could be asked"),
+        Wait::Unknown { name, whom } => format!("{name}: no answer from {}", whom.join(", ")),
+        Wait::Propagation { selector, lacking } => format!("{selector}: not yet at {}", lacking.join(", ")),
+        Wait::SecondSweep { selector, until: at } => until(selector, at, "every name server is asked a second time"),
+        Wait::Caches { selector, until: at } => until(selector, at, "caches may still deny its record"),
+        Wait::Delivery { selector, host } => format!("{selector}: {host} has not proved to hold the private key"),
+        Wait::Switch { selector, host } => format!("{selector}: {host} has not proved to sign with it"),
+        Wait::TurnBack { selector, host } => {
+            format!("{selector}: {host} has not proved to sign with the old key again")
+        }
+        Wait::Grace { selector, until: at } => until(selector, at, "the private key is kept for a rollback"),
+        Wait::Wipe { selector, host } => format!("{selector}: {host} has not proved to have destroyed the private key"),
+        Wait::Window { selector, until: at } => {
+            until(selector, at, &format!("mail signed with {selector} may still be under way"))
+        }
+        Wait::StillUsed { selector, by, at: seen, until: at } => {
+            until(selector, at, &format!("{by} still used it at {seen}"))
+        }
+        Wait::StillUsedTooLong { selector, by, at } => {
+            format!("{selector}: {by} still used it at {at}, after a second window; its record stays until you decide")
+        }
+        Wait::Removal { selector, serving } => {
+            format!("{selector}: {} still has the removed record", serving.join(", "))
+        }
+        Wait::OldCaches { selector, until: at } => until(selector, at, "caches may still have the removed record"),
+        Wait::Gravestone { selector, until: at } => until(selector, at, "the empty p= stays as a gravestone"),
+        Wait::RecordLost { selector, lacking } => {
+            format!("{selector}: ITS RECORD IS MISSING at {}; mail signed with it fails there", lacking.join(", "))
+        }
+        Wait::NoWayBack => "there is no earlier key left to go back to".to_owned(),
+        Wait::Held { since, by, reason } => format!("held by {by} since {since}: {reason}"),
+        Wait::ClockBehind { newest, now } => {
+            format!("the clock here says {now}, and the state already knows {newest}; nothing is done until it is set")
+        }
+        Wait::ClockDisagrees { other, now } => {
+            format!(
+                "the clock here says {now}, the DNS host says {other}; nothing signs or is removed until one is set"
+            )
+        }
+    }
+}
+
+/// The next command for a wait that a person ends; nothing where time or others do.
+pub fn advice(wait: &Wait, domain: &impl std::fmt::Display) -> Option<String> {
+    Some(match wait {
+        Wait::NeverAsked => format!("dkimctl rotate {domain}"),
+        Wait::Held { .. } => format!("dkimctl release {domain}"),
+        Wait::StillUsedTooLong { selector, .. } => format!("dkimctl retire {domain} --selector {selector} --overrule"),
+        Wait::NoWayBack => format!("dkimctl rotate {domain}"),
+        Wait::Foreign { .. } | Wait::RecordLost { .. } => format!("dkimctl verify {domain}"),
+        _ => return None,
+    })
+}
+
+pub fn who(who: Who) -> &'static str {
+    match who {
+        Who::Time => "time",
+        Who::Dns => "DNS",
+        Who::Host => "mail host",
+        Who::Operator => "you",
+    }
+}
+
+/// What a wave of steps is, while it is performed.
+pub fn wave(wave: Wave, steps: usize) -> String {
+    let s = if steps == 1 { "" } else { "s" };
+    match wave {
+        Wave::Record => format!("recording {steps} fact{s}"),
+        Wave::Generate => format!("making {steps} key{s}"),
+        Wave::Publish => format!("publishing {steps} record{s}"),
+        Wave::Hosts => format!("writing {steps} order{s} for mail hosts"),
+        Wave::Shred => format!("destroying {steps} sealed key{s}"),
+        Wave::Withdraw => format!("removing {steps} record{s}"),
+    }
+}
+
+/// A length of time as people say it: the two largest units.
+pub fn length(span: Span) -> String {
+    let seconds = span.as_secs();
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (1..10, 1.., _) => format!("{days} d {hours} h"),
+        _ => format!("{days} d"),
+    }
+}
+
+/// A time as seen from `now`: `in 22 h`, `now`, `2 d ago`.
+pub fn relative(at: Time, now: Time) -> String {
+    match (at.unix() - now.unix()).signum() {
+        1 => format!("in {}", length(at.since(now))),
+        -1 => format!("{} ago", length(now.since(at))),
+        _ => "now".to_owned(),
+    }
+}
+
+/// A TXT value, cut where only base64 is left.
+pub fn short(text: &TxtText) -> String {
+    const ENOUGH: usize = 60;
+    let text = text.to_str_lossy();
+    match text.char_indices().nth(ENOUGH) {
+        Some((cut, _)) => format!("\"{}...\"", &text[..cut]),
+        None => format!("\"{text}\""),
+    }
+}
+
+fn longest(seconds: u32) -> String {
+    format!("up to {}", length(Span::seconds(seconds.into())))
+}
