@@ -195,4 +195,4 @@ fn whole(input: &mut dyn Read, most: u64) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 #[path = "open_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -8,9 +8,9 @@ pub mod evidence;
 pub mod journal;
 pub mod keys;
 pub mod order;
+mod proof;
 pub mod run;
 pub mod settings;
-mod proof;
 
 /// An error and its causes, as one sentence.
 pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
