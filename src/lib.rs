@@ -23,6 +23,7 @@ pub mod report;
 pub mod sealing;
 pub mod secrets;
 pub mod signers;
+pub mod spf;
 pub mod vault;
 pub mod world;
 

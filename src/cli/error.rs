@@ -8,6 +8,7 @@ use crate::config::providers::ProviderBuildError;
 use crate::files::FileError;
 use crate::report::hints;
 use crate::secrets::signed::SigningKeyError;
+use crate::spf::publish::PublishError;
 use crate::vault::VaultError;
 
 /// A command that did what it was asked to do, and what came out.
@@ -105,3 +106,12 @@ macro_rules! said_by_themselves {
 }
 
 said_by_themselves!(ExportError, FileError, ProviderBuildError, SigningKeyError, crate::keygen::KeyError);
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
+    }
+}

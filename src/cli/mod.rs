@@ -32,6 +32,7 @@ mod revoke;
 mod rollback;
 mod rotate;
 mod shell;
+mod spf;
 mod state;
 mod status;
 mod verify;
@@ -109,6 +110,7 @@ enum Command {
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
+    Spf(spf::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -135,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),
+        Command::Spf(args) => spf::run(&shell, args),
         Command::Completions(args) => completions::run(&shell, args),
         Command::Man(args) => man::run(&shell, args),
     };

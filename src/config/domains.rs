@@ -16,6 +16,7 @@ use super::error::{ConfigError, Mistake, Source, nearest};
 use super::meant::{Signer, no_kind, policy};
 use super::providers::Provider;
 use super::written::{COLUMNS, Choices, File, Text};
+use crate::spf::desired::Wanted;
 
 /// Every configured domain, in order. A hundred thousand of them are a hundred thousand names: what is configured is
 /// kept once for all that share it.
@@ -31,6 +32,7 @@ pub struct Profile {
     providers: Vec<Label>,
     hosts: Vec<Label>,
     policy: Policy,
+    spf: Option<Wanted>,
     /// The selector that makes the longest record name.
     longest: Selector,
 }
@@ -70,6 +72,11 @@ impl Domains {
             hosts: profile.hosts.clone(),
             policy: profile.policy.clone(),
         })
+    }
+
+    /// What the domain's SPF record is to say; `None` if that is no affair of ours.
+    pub fn spf(&self, domain: &SigningDomain) -> Option<Wanted> {
+        self.0[self.position(domain)?].1.spf.clone()
     }
 
     /// The configured name that was probably meant.
@@ -326,7 +333,8 @@ impl<'a> Layers<'a> {
             }
         }
         let longest = longest(&slots).ok_or_else(|| at_name(Mistake::EmptyList("selectors")))?;
-        let profile = Profile { slots, rsa_bits, ttl, providers, hosts, policy: own_policy, longest };
+        let spf = [self.own, self.defaults].into_iter().find_map(|layer| layer.choices.spf.clone());
+        let profile = Profile { slots, rsa_bits, ttl, providers, hosts, policy: own_policy, spf, longest };
         profile
             .policy
             .validate(dkimctl_state::time::Span::seconds(ttl.into()))

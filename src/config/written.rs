@@ -41,6 +41,8 @@ pub struct Choices {
     pub signer: Option<Text>,
     pub signers: Option<Spanned<Vec<Text>>>,
     pub policy: Option<Policy>,
+    /// Who sends for the domain, and where its SPF record is to end.
+    pub spf: Option<crate::spf::desired::Wanted>,
 }
 
 /// The keys of every type of provider; which of them a type takes is judged later, with the key's place at hand.

@@ -8,6 +8,7 @@ pub mod log;
 pub mod paint;
 pub mod plan;
 pub mod run;
+pub mod spf;
 pub mod status;
 pub mod timeline;
 pub mod verify;

@@ -2,4 +2,5 @@
 
 pub mod dkim;
 pub mod dmarc;
+pub mod spf;
 pub mod txt;

@@ -13,6 +13,7 @@ pub mod gates;
 pub mod ladder;
 pub mod policy;
 pub mod sources;
+pub mod spf;
 
 use serde::Serialize;
 
