@@ -7,5 +7,7 @@ pub mod authentic;
 pub mod ingest;
 pub mod limits;
 pub mod open;
+pub mod publish;
 pub mod source;
+pub mod stage;
 pub mod xml;
