@@ -105,7 +105,14 @@ macro_rules! said_by_themselves {
     )*};
 }
 
-said_by_themselves!(ExportError, FileError, ProviderBuildError, SigningKeyError, crate::keygen::KeyError);
+said_by_themselves!(
+    crate::dmarc::publish::PublishError,
+    ExportError,
+    FileError,
+    ProviderBuildError,
+    SigningKeyError,
+    crate::keygen::KeyError
+);
 
 impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {

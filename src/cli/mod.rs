@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod adopt;
 mod advance;
 mod completions;
+mod dmarc;
 mod dns;
 mod drive;
 mod error;
@@ -106,6 +107,7 @@ enum Command {
     Hold(hold::Args),
     Release(release::Args),
     Log(log::Args),
+    Dmarc(dmarc::Args),
     Dns(dns::Args),
     Host(host::Args),
     Receipt(receipt::Args),
@@ -133,6 +135,7 @@ pub fn run() -> ExitCode {
         Command::Hold(args) => hold::run(&shell, args),
         Command::Release(args) => release::run(&shell, args),
         Command::Log(args) => log::run(&shell, args),
+        Command::Dmarc(args) => dmarc::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),

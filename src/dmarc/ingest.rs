@@ -1,6 +1,6 @@
 //! Takes reports in: reads each, says what became of it, and keeps it, in batches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -78,6 +78,8 @@ pub struct Ingest<'a> {
     failed: Option<StoreError>,
     totals: Totals,
     domains: BTreeSet<Fqdn>,
+    /// Without a store: what was there already in this run.
+    seen: HashSet<[u8; 32]>,
 }
 
 /// A batch is one transaction: its flush to the disk costs as much as some hundred reports.
@@ -105,6 +107,7 @@ impl<'a> Ingest<'a> {
             failed: None,
             totals: Totals::default(),
             domains: BTreeSet::new(),
+            seen: HashSet::new(),
         }
     }
 
@@ -138,7 +141,13 @@ impl<'a> Ingest<'a> {
                 Ok(kept) => kept.into_iter(),
                 Err(error) => return self.failed = Some(error),
             },
-            _ => vec![Kept::New; filed.len()].into_iter(),
+            _ => {
+                let new = |filed: &Filed| match self.seen.insert(filed.hash) {
+                    true => Kept::New,
+                    false => Kept::Duplicate,
+                };
+                filed.iter().map(new).collect::<Vec<_>>().into_iter()
+            }
         };
         self.domains.extend(filed.into_iter().map(|filed| filed.report.domain));
         for (mut entry, keeps) in entries.into_iter().zip(keeps) {

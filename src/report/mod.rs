@@ -3,6 +3,7 @@
 //! [`words`] says facts, waits, steps and failures; the other files are reports made of them, one file a report.
 //! JSON begins with `"schema": 1`, holds the same values, and only ever gains fields.
 
+pub mod dmarc;
 pub mod hints;
 pub mod log;
 pub mod paint;
