@@ -129,7 +129,8 @@ fn provider(server: &Bind, key: &TestKey) -> Box<dyn DnsProvider> {
 
 fn texts_at(server: &Bind, name: &str) -> Vec<String> {
     let options = Options { timeout: Duration::from_secs(2), ..Options::default() };
-    let Answer::Records(records) = wire::ask(server.address, &Name::from_ascii(name).unwrap(), RecordType::TXT, options)
+    let Answer::Records(records) =
+        wire::ask(server.address, &Name::from_ascii(name).unwrap(), RecordType::TXT, options)
     else {
         return Vec::new();
     };
@@ -154,7 +155,12 @@ fn report(reporter: &str, day: i64, policy: &str, percent: u8, broken: u32) -> S
     let signed = "<dkim><domain>example.com</domain><selector>s1</selector><result>pass</result></dkim>\
                   <spf><domain>example.com</domain><result>pass</result></spf>";
     let mut rows = row("192.0.2.1", 60, "pass", signed);
-    rows += &row(&format!("203.0.113.{}", day % 250), 40, "fail", "<spf><domain>example.com</domain><result>fail</result></spf>");
+    rows += &row(
+        &format!("203.0.113.{}", day % 250),
+        40,
+        "fail",
+        "<spf><domain>example.com</domain><result>fail</result></spf>",
+    );
     if broken > 0 {
         rows += &row("192.0.2.9", broken, "fail", "").replace("<disposition>none", "<disposition>reject");
     }
@@ -242,11 +248,21 @@ fn what_somebody_else_changed_is_left_alone_and_a_kill_leaves_no_riddle() {
     }
     let mut world = World::new();
     world.stage(morning(0)).adopt(Some(FIRST.into()), None).unwrap();
-    world.stage(morning(0)).note(|course| {
-        let (domains, networks) = (vec![], vec![]);
-        let selectors = vec!["s1".to_owned()];
-        course.senders.push(Sender { name: "s".into(), domains, selectors, networks, cadence: Cadence::Daily, since: morning(0) });
-    }).unwrap();
+    world
+        .stage(morning(0))
+        .note(|course| {
+            let (domains, networks) = (vec![], vec![]);
+            let selectors = vec!["s1".to_owned()];
+            course.senders.push(Sender {
+                name: "s".into(),
+                domains,
+                selectors,
+                networks,
+                cadence: Cadence::Daily,
+                since: morning(0),
+            });
+        })
+        .unwrap();
     (0..16).for_each(|day| world.reports(day, 0));
 
     // Somebody edits the record by hand: nothing is written over it.
