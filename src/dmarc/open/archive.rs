@@ -27,16 +27,24 @@ pub(super) fn zip<R: Read + Seek>(
     if archive.is_empty() {
         return to.refused(name, "the zip archive is empty".to_owned());
     }
+    let mut files = 0;
     for index in 0..archive.len().min(limits::MEMBERS) {
         let member = archive.by_index(index);
         match member {
             Ok(member) if member.is_dir() || member.name().starts_with("__MACOSX/") => {}
             Ok(mut member) => {
+                files += 1;
                 let inner = format!("{name}!{}", member.name().escape_debug());
                 inside(&inner, &mut member, nesting + 1, envelope, to);
             }
-            Err(error) => to.refused(&format!("{name}!{index}"), format!("this member cannot be unpacked: {error}")),
+            Err(error) => {
+                files += 1;
+                to.refused(&format!("{name}!{index}"), format!("this member cannot be unpacked: {error}"));
+            }
         }
+    }
+    if files == 0 {
+        to.refused(name, "the zip archive has directories, and no file".to_owned());
     }
     if archive.len() > limits::MEMBERS {
         let (all, most) = (archive.len(), limits::MEMBERS);
