@@ -1,6 +1,7 @@
 //! Whether a report's mail is from whom it says: a DKIM signature of the reporter that verifies (RFC 9990 section 5.1
 //! asks reporters for mail that passes DMARC; reports are as easily forged as any mail otherwise).
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use dkimctl_state::lifecycle::staging::evidence::Trust;
@@ -29,7 +30,8 @@ pub struct Origin {
 
 pub struct Authenticator<'a> {
     lookup: &'a Lookup<'a>,
-    verifier: Option<MessageAuthenticator>,
+    /// Made when the first signature is to be verified: most runs see none.
+    verifier: OnceCell<Option<MessageAuthenticator>>,
     cache: HashMap<Fqdn, Result<Vec<TxtText>, String>>,
 }
 
@@ -38,9 +40,7 @@ const MOST_SIGNATURES: usize = 5;
 
 impl<'a> Authenticator<'a> {
     pub fn new(lookup: &'a Lookup<'a>) -> Self {
-        // An empty resolver configuration: it has nobody to ask, and everything is looked up beforehand.
-        let verifier = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).ok();
-        Authenticator { lookup, verifier, cache: HashMap::new() }
+        Authenticator { lookup, verifier: OnceCell::new(), cache: HashMap::new() }
     }
 
     /// Whether some signature verifies whose domain is of the same organization as the message's From.
@@ -86,7 +86,9 @@ impl<'a> Authenticator<'a> {
         if records.is_empty() {
             return Err(why);
         }
-        let verifier = self.verifier.as_ref().ok_or("signatures cannot be verified here")?;
+        // An empty resolver configuration: it has nobody to ask, and everything was looked up beforehand.
+        let make = || MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).ok();
+        let verifier = self.verifier.get_or_init(make).as_ref().ok_or("signatures cannot be verified here")?;
         let records = Records(records);
         let outputs = ready(verifier.verify_dkim(Parameters::new(&message).with_txt_cache(&records)))
             .ok_or("it asks for more than its key records")?;

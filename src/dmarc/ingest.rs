@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use dkimctl_state::lifecycle::staging::evidence::{Report, Trust, clean};
 use dkimctl_state::name::Fqdn;
@@ -85,6 +86,8 @@ pub struct Ingest<'a> {
 /// A batch is one transaction: its flush to the disk costs as much as some hundred reports.
 const BATCH_REPORTS: usize = 4000;
 const BATCH_ROWS: usize = 40_000;
+/// Reports that are remembered where nothing is kept.
+const MOST_SEEN: usize = 200_000;
 /// Rows of reports that can no longer be told from any sensible day.
 const LONGEST: Span = Span::days(40);
 
@@ -142,6 +145,9 @@ impl<'a> Ingest<'a> {
                 Err(error) => return self.failed = Some(error),
             },
             _ => {
+                if self.seen.len() > MOST_SEEN {
+                    self.seen.clear();
+                }
                 let new = |filed: &Filed| match self.seen.insert(filed.hash) {
                     true => Kept::New,
                     false => Kept::Duplicate,
@@ -261,6 +267,8 @@ impl Visitor for Ingest<'_> {
         }
         entry.errors = errors;
         let filed = file(&parsed, &origin, complete, self.now);
+        // A report may hold many rows; they are held once.
+        drop(parsed);
         self.wait(entry, filed);
     }
 
@@ -288,8 +296,8 @@ fn file(parsed: &Parsed, origin: &Origin, complete: bool, received: Time) -> Opt
     let (begin, end, domain) = (parsed.begin?, parsed.end?, parsed.domain.clone()?);
     let rows = parsed.rows.iter().map(|(source, header_from, auth, outcome, count)| FiledRow {
         source,
-        header_from: header_from.into(),
-        auth: auth.into(),
+        header_from: Arc::clone(header_from),
+        auth: Arc::clone(auth),
         outcome,
         count,
     });

@@ -186,12 +186,20 @@ fn head_of(input: &mut (impl Read + ?Sized)) -> io::Result<Vec<u8>> {
 
 fn whole(input: &mut dyn Read, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    match input.take(most + 1).read_to_end(&mut bytes) {
-        Err(error) => Err(format!("it cannot be read: {error}")),
-        Ok(_) if bytes.len() as u64 > most => Err(format!("it is larger than {} MiB", most >> 20)),
-        Ok(_) => Ok(bytes),
+    let mut input = input.take(most + 1);
+    loop {
+        // Growing by doubling would hold twice of what is there.
+        bytes.reserve_exact(STEP);
+        match input.by_ref().take(STEP as u64).read_to_end(&mut bytes) {
+            Err(error) => return Err(format!("it cannot be read: {error}")),
+            Ok(0) => return Ok(bytes),
+            Ok(_) if bytes.len() as u64 > most => return Err(format!("it is larger than {} MiB", most >> 20)),
+            Ok(_) => {}
+        }
     }
 }
+
+const STEP: usize = 1 << 20;
 
 #[cfg(test)]
 #[path = "open_tests.rs"]

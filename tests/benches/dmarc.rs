@@ -75,7 +75,11 @@ fn small_reports(c: &mut Criterion) {
             let store = SqliteStore::create(&dir.path().join("s"), uuid::Uuid::from_u128(1), &Options::read_write());
             (dir, store.unwrap())
         };
-        b.iter_batched(fresh, |(_dir, mut store)| assert_eq!(take_in(Some(&mut store), &inputs), 2000), BatchSize::PerIteration);
+        b.iter_batched(
+            fresh,
+            |(_dir, mut store)| assert_eq!(take_in(Some(&mut store), &inputs), 2000),
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
     beside_parsedmarc();
@@ -97,7 +101,10 @@ fn beside_parsedmarc() {
         Ok(out) if out.status.success() => {
             format!("parsedmarc, offline: {} reports/s", String::from_utf8_lossy(&out.stdout).trim())
         }
-        Ok(out) => format!("parsedmarc was not measured: {}", String::from_utf8_lossy(&out.stderr).lines().last().unwrap_or("")),
+        Ok(out) => format!(
+            "parsedmarc was not measured: {}",
+            String::from_utf8_lossy(&out.stderr).lines().last().unwrap_or("")
+        ),
         Err(error) => format!("parsedmarc was not measured: {error}"),
     };
     let _ = writeln!(std::io::stderr(), "{said} (with its start: {} s)", begun.elapsed().as_secs());

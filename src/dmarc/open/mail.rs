@@ -15,6 +15,9 @@ pub struct Envelope<'a> {
 }
 
 pub(super) fn message(name: &str, raw: &[u8], nesting: usize, to: &mut dyn Visitor) {
+    if let Err(why) = look_at_lines(raw) {
+        return to.refused(name, why);
+    }
     let Some(parsed) = MessageParser::default().parse(raw) else {
         return to.refused(name, "it looks like a message, but cannot be read as one".to_owned());
     };
@@ -31,6 +34,26 @@ pub(super) fn message(name: &str, raw: &[u8], nesting: usize, to: &mut dyn Visit
         to.refused(name, format!("there is no report in this message (its subject: `{subject}`)"));
     }
 }
+
+/// Parsers hold every header field and every part; a message of nothing else would fill the memory.
+fn look_at_lines(raw: &[u8]) -> Result<(), String> {
+    let (mut fields, mut parts) = (0usize, 0usize);
+    for line in raw.split(|byte| *byte == b'\n') {
+        parts += usize::from(line.starts_with(b"--"));
+        let named = line.first().is_some_and(u8::is_ascii_alphanumeric);
+        fields += usize::from(named && super::is_header(&line[..line.len().min(80)]));
+    }
+    match () {
+        () if parts > MOST_BOUNDARIES => {
+            Err(format!("the message has more than {MOST_BOUNDARIES} lines that begin a part"))
+        }
+        () if fields > MOST_FIELDS => Err(format!("the message has more than {MOST_FIELDS} lines like header fields")),
+        () => Ok(()),
+    }
+}
+
+const MOST_BOUNDARIES: usize = 4096;
+const MOST_FIELDS: usize = 50_000;
 
 struct Parts<'a> {
     name: &'a str,
@@ -87,6 +110,11 @@ impl Parts<'_> {
                     Kind::Message | Kind::Mbox => {
                         self.to.refused(&name, "by its name it is a report, but it is not one".to_owned());
                     }
+                    // In memory already; its directory can be looked at there.
+                    Kind::Zip => {
+                        let (envelope, mut bytes) = (Some(&self.envelope), std::io::Cursor::new(body));
+                        super::archive::zip(&name, &mut bytes, self.nesting + 1, envelope, self.to);
+                    }
                     _ => inside(&name, &mut { body }, self.nesting + 1, Some(&self.envelope), self.to),
                 }
             }
@@ -137,6 +165,9 @@ pub(super) fn mbox(name: &str, input: &mut dyn BufRead, nesting: usize, to: &mut
             if raw.len() + line.len() > limits::MESSAGE as usize {
                 too_large = true;
             } else {
+                if raw.capacity() - raw.len() < line.len() {
+                    raw.reserve_exact(super::STEP);
+                }
                 raw.extend_from_slice(&line[usize::from(quoted)..]);
             }
         }

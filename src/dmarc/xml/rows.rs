@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use dkimctl_state::lifecycle::staging::evidence::Outcome;
 
@@ -18,8 +19,8 @@ pub struct Rows {
 /// The texts of the rows, each once.
 #[derive(Debug, Default)]
 pub struct Texts {
-    numbers: HashMap<std::rc::Rc<str>, u32>,
-    texts: Vec<std::rc::Rc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+    texts: Vec<Arc<str>>,
     octets: usize,
 }
 
@@ -57,9 +58,9 @@ impl Rows {
     }
 
     /// (source, header_from, results, outcome, count)
-    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &str, &str, Outcome, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Arc<str>, &Arc<str>, Outcome, u64)> {
         self.counts.iter().map(|(key, count)| {
-            let text = |number: u32| &*self.texts.texts[number as usize];
+            let text = |number: u32| &self.texts.texts[number as usize];
             (key.source, text(key.header_from), text(key.auth), Outcome::from_bits(key.outcome), *count)
         })
     }
@@ -75,8 +76,8 @@ impl Texts {
             return None;
         }
         let number = self.texts.len() as u32;
-        let text: std::rc::Rc<str> = text.into();
-        self.texts.push(std::rc::Rc::clone(&text));
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
         self.numbers.insert(text, number);
         Some(number)
     }
