@@ -4,7 +4,7 @@
 //! been chosen by whoever sent the mail.
 
 use std::fmt;
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
