@@ -41,6 +41,10 @@ impl Watcher for () {}
 /// How long a look at the world may be acted upon: a process that was paused looks again.
 const FRESH: Span = Span::seconds(60);
 
+/// How old the evidence of a key's use may be: it was read before the run began, and the retire safety of a window
+/// covers a day of not knowing. A process that stood still for longer ends, and the next one begins with the receipts.
+const STANDSTILL: Span = Span::hours(24);
+
 /// A clock that went back meanwhile says nothing of how long ago the look was.
 fn fresh(looked_at: Time, now: Time) -> bool {
     now >= looked_at && now.since(looked_at) <= FRESH
@@ -60,9 +64,14 @@ pub fn advance(
     let mut raw = Raw::default();
     // The domains whose world has to be looked at (again) before they are planned.
     let mut stale = waiting.clone();
-    let mut looked_at = world.clock.now();
+    let began = world.clock.now();
+    let mut looked_at = began;
     while !waiting.is_empty() {
         let at = world.clock.now();
+        if at.since(began) > STANDSTILL {
+            waiting.iter().for_each(|index| batch.postpone(*index, at));
+            break;
+        }
         if !fresh(looked_at, at) {
             stale = waiting.clone();
         }

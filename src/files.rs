@@ -276,6 +276,12 @@ impl Dir {
         Ok(names)
     }
 
+    /// Gives a file of this directory another name, in place of the one that has it. [`Dir::sync`] makes it durable.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|e| FileError::new(&self.path.join(to), "exchanged", e))
+    }
+
     /// Unlinks a file; `false` if there was none. [`Dir::sync`] makes it durable.
     pub fn remove(&self, name: &str) -> Result<bool, FileError> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {

@@ -17,7 +17,7 @@ use dkimctl_state::record::dkim::Fingerprint;
 
 use crate::clock::Clock;
 use crate::secrets::manifest::{DomainOrder, KeyOrder, Manifest, SignOrder, WatchOrder};
-use crate::secrets::outbox::{self, Orders};
+use crate::secrets::outbox::{self, Change, Orders};
 use crate::secrets::receipt::{self, DomainReceipt, Receipt, Verdict};
 use crate::secrets::signed::{SigningKey, VerifyKey};
 use crate::vault::Vault;
@@ -72,7 +72,7 @@ pub struct Outboxes<'a> {
 impl Post for Outboxes<'_> {
     fn instruct(&self, host: &Label, domains: &[(&Ledger, Vec<Fingerprint>)]) -> Result<Proofs, PostError> {
         let mailbox = self.hosts.get(host).ok_or_else(|| PostError::NoSuchHost(host.clone()))?;
-        let orders = self.write(host, mailbox, domains)?;
+        let (orders, _) = self.write(host, mailbox, domains)?;
         if let Some(act) = &mailbox.here {
             act().map_err(|why| PostError::Host { host: host.clone(), why })?;
         }
@@ -87,7 +87,7 @@ impl Outboxes<'_> {
         host: &Label,
         mailbox: &Mailbox,
         domains: &[(&Ledger, Vec<Fingerprint>)],
-    ) -> Result<Vec<DomainOrder>, PostError> {
+    ) -> Result<(Vec<DomainOrder>, Change), PostError> {
         let there = self.there(mailbox);
         let serial = there.as_ref().map_or(0, |manifest| manifest.serial).max(self.floor) + 1;
         let mut orders: BTreeMap<SigningDomain, DomainOrder> = there
@@ -114,9 +114,26 @@ impl Outboxes<'_> {
             domains: orders.into_values().collect(),
             last_serial: serial - 1,
         };
-        outbox::write(&mailbox.outbox, &orders, self.vault, self.key, self.clock.now())
+        let change = outbox::write(&mailbox.outbox, &orders, self.vault, self.key, self.clock.now())
             .map_err(|why| PostError::Outbox { host: host.clone(), why: why.to_string() })?;
-        Ok(orders.domains)
+        Ok((orders.domains, change))
+    }
+
+    /// Writes a host's orders anew, from these ledgers alone if the outbox was lost, and runs the host's side if it is
+    /// this machine. What was to be destroyed is known by our own copy being destroyed.
+    pub fn deliver(&self, host: &Label, ledgers: &[Ledger]) -> Result<Change, PostError> {
+        let mailbox = self.hosts.get(host).ok_or_else(|| PostError::NoSuchHost(host.clone()))?;
+        let left = |ledger: &Ledger| {
+            let outgoing = ledger.lines.values().flat_map(|line| &line.outgoing).map(Outgoing::key);
+            let left = outgoing.filter(|key| key.shredded.is_some() && !key.wiped.contains_key(host));
+            left.map(|key| key.fingerprint).collect()
+        };
+        let domains: Vec<(&Ledger, Vec<Fingerprint>)> = ledgers.iter().map(|ledger| (ledger, left(ledger))).collect();
+        let (_, change) = self.write(host, mailbox, &domains)?;
+        if let Some(act) = &mailbox.here {
+            act().map_err(|why| PostError::Host { host: host.clone(), why })?;
+        }
+        Ok(change)
     }
 
     /// The orders that lie in a host's outbox now.
@@ -141,6 +158,7 @@ impl Outboxes<'_> {
         for (ledger, _) in domains {
             let Some(order) = orders.iter().find(|order| order.domain == ledger.domain) else { continue };
             proofs.insert(ledger.domain.clone(), proved(host, ledger, order, &receipts));
+            self.complaints.borrow_mut().extend(trouble(host, order, &receipts));
         }
         Ok(proofs)
     }
@@ -214,6 +232,19 @@ pub fn proved(host: &Label, ledger: &Ledger, order: &DomainOrder, receipts: &[Re
         }
     }
     facts
+}
+
+/// What the host's latest answer to this very order says is in the way.
+fn trouble(host: &Label, order: &DomainOrder, receipts: &[Receipt]) -> Option<String> {
+    let digest = order.digest();
+    let latest =
+        receipts.iter().rev().flat_map(|receipt| &receipt.domains).find(|answer| answer.order_digest == digest)?;
+    let unknown = latest.signing.iter().find_map(|seen| match &seen.verdict {
+        Verdict::Unknown { why } => Some(why.clone()),
+        Verdict::Wrong { what, .. } => Some(what.clone()),
+        Verdict::Right { .. } => None,
+    });
+    latest.problem.clone().or(unknown).map(|why| format!("{host}: {}: {why}", order.domain))
 }
 
 fn answered(host: &Label, ledger: &Ledger, order: &DomainOrder, answer: &DomainReceipt) -> Vec<Fact> {

@@ -1,5 +1,7 @@
 //! `receipt import`: what the mail hosts proved becomes facts.
 
+use std::collections::BTreeSet;
+
 use dkimctl_state::lifecycle::fact::Fact;
 use dkimctl_state::name::{Label, SigningDomain};
 use dkimctl_state::store::{Change, Event, Store, StoreError};
@@ -23,11 +25,12 @@ pub enum ImportError {
     Store(#[from] StoreError),
 }
 
-/// Reads the receipts of a host. A domain that something was proved about is due at once. Twice is once.
+/// Reads the receipts of a host, for `only` these domains or for all. A domain that something was proved about is due at once. Twice is once.
 pub fn import(
     store: &mut dyn Store,
     outboxes: &Outboxes<'_>,
     host: &Label,
+    only: Option<&BTreeSet<&SigningDomain>>,
     actor: &str,
 ) -> Result<Imported, ImportError> {
     let mailbox = outboxes.hosts.get(host).ok_or_else(|| PostError::NoSuchHost(host.clone()))?;
@@ -35,6 +38,9 @@ pub fn import(
     let mut imported = Imported { receipts: receipts.len(), facts: Vec::new() };
     let mut changes = Vec::new();
     for order in outboxes.orders(mailbox) {
+        if only.is_some_and(|only| !only.contains(&order.domain)) {
+            continue;
+        }
         let loaded = store.load(&order.domain)?;
         let at = outboxes.clock.now();
         let mut ledger = loaded.ledger.clone();

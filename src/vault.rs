@@ -34,6 +34,15 @@ pub struct SealedKey {
     pub blob_sha256: String,
 }
 
+/// How a blob stands, compared with the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    Whole,
+    /// There, with another content.
+    Other,
+    Missing,
+}
+
 /// Makes keys and keeps them sealed.
 pub trait Vault {
     /// Makes and seals keys; the results stand in the order of `wanted`. A key that is returned is durable, was read
@@ -121,10 +130,18 @@ impl AgeVault {
         key: &PrivateKey,
         write: impl Fn(&Dir, &str, &[u8], Access) -> Result<(), FileError>,
     ) -> Result<SealedKey, VaultError> {
+        self.keep_as(&blob_name(&key.fingerprint()), key, write)
+    }
+
+    fn keep_as(
+        &self,
+        name: &str,
+        key: &PrivateKey,
+        write: impl Fn(&Dir, &str, &[u8], Access) -> Result<(), FileError>,
+    ) -> Result<SealedKey, VaultError> {
         let blob = sealing::seal(key, &self.recipients).ok_or(VaultError::NoRecipients)?;
-        let name = blob_name(&key.fingerprint());
-        write(&self.blobs, &name, &blob, FILE)?;
-        if self.blobs.read(&name)?.is_none_or(|seen| *seen != blob) {
+        write(&self.blobs, name, &blob, FILE)?;
+        if self.blobs.read(name)?.is_none_or(|seen| *seen != blob) {
             return Err(FileError::ReadBack { path: self.blobs.path().join(name) }.into());
         }
         Ok(SealedKey {
@@ -133,6 +150,42 @@ impl AgeVault {
             recipients: self.recipients.len(),
             blob_sha256: sha256_hex(&blob),
         })
+    }
+
+    /// The recipients as one word that changes when one of them does.
+    pub fn sealed_to(&self) -> String {
+        let mut recipients: Vec<String> = self.recipients.iter().map(ToString::to_string).collect();
+        recipients.sort();
+        sha256_hex(recipients.join("\n").as_bytes())
+    }
+
+    /// Whether the blob of a key is there, and the one that the state knows.
+    pub fn holds(&self, key: &Fingerprint, sha256: &str) -> Result<Held, VaultError> {
+        Ok(match self.blobs.read(&blob_name(key))? {
+            None => Held::Missing,
+            Some(blob) if sha256_hex(&blob) == sha256 => Held::Whole,
+            Some(_) => Held::Other,
+        })
+    }
+
+    /// Seals `key` again to this vault's recipients, beside the blob that is there. [`AgeVault::settle`] exchanges
+    /// them. The directory is synced by the caller, once for many keys.
+    pub(crate) fn seal_beside(&self, key: &PrivateKey) -> Result<SealedKey, VaultError> {
+        self.keep_as(&next_name(&key.fingerprint()), key, Dir::replace)
+    }
+
+    /// Ends what a second sealing began: if the blob beside is the one that the state knows, it takes the old one's
+    /// place; if not, it never came to count, and goes. Returns whether blobs were exchanged.
+    pub(crate) fn settle(&self, key: &Fingerprint, sha256: &str) -> Result<bool, VaultError> {
+        let next = next_name(key);
+        let Some(blob) = self.blobs.read(&next)? else { return Ok(false) };
+        let counts = sha256_hex(&blob) == sha256;
+        if counts {
+            self.blobs.rename(&next, &blob_name(key))?;
+        } else {
+            self.blobs.remove(&next)?;
+        }
+        Ok(counts)
     }
 
     pub(crate) fn directory(&self) -> &Dir {
@@ -176,6 +229,7 @@ impl Vault for AgeVault {
 
     fn shred(&self, key: &Fingerprint) -> Result<(), VaultError> {
         self.blobs.shred(&blob_name(key))?;
+        self.blobs.shred(&next_name(key))?;
         Ok(())
     }
 
@@ -189,6 +243,11 @@ impl Vault for AgeVault {
 /// The file name of a sealed key.
 pub fn blob_name(key: &Fingerprint) -> String {
     format!("{}.age", key.short())
+}
+
+/// The file name of a key that is being sealed again.
+fn next_name(key: &Fingerprint) -> String {
+    format!("{}.next", blob_name(key))
 }
 
 /// SHA-256 as 64 hexadecimal digits.

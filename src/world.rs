@@ -137,7 +137,7 @@ impl World<'_> {
                 let (subject, step) = &steps[index];
                 let trusting = subjects[*subject].settings.policy.suspended == Some(Rule::ReadBack);
                 effects[index] = Some(match outcomes.get(&name).cloned().unwrap_or(Outcome::NotTried) {
-                    Outcome::Applied(_) | Outcome::Already if trusting => Ok(believed(step)),
+                    Outcome::Applied(_) | Outcome::Already if trusting => Ok(believed(step, self.clock.now())),
                     Outcome::Applied(_) | Outcome::Already => Ok(Vec::new()),
                     Outcome::Conflict(at_name) => Err(Failure::Changed { name, seen: view_of(&Ok(at_name)) }),
                     Outcome::Rejected(error) => Err(error.into()),
@@ -278,9 +278,12 @@ fn operation(step: &Step) -> Option<(&Label, Op)> {
 }
 
 /// What a careless program would write down after an OK; used only by the test that shows why not.
-fn believed(step: &Step) -> Vec<Fact> {
+fn believed(step: &Step, since: Time) -> Vec<Fact> {
     match step {
-        Step::Publish { key, provider, .. } => vec![Fact::Written { key: *key, provider: provider.clone() }],
+        Step::Publish { key, provider, .. } => {
+            let (key, provider) = (*key, provider.clone());
+            vec![Fact::Written { key, provider }, Fact::SeenEverywhere { key, since }]
+        }
         _ => Vec::new(),
     }
 }

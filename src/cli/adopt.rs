@@ -75,6 +75,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
         },
     };
     request::commit(shell, &mut state.store, &args.domain, vec![fact])?;
+    shell.say(format_args!("{}: {} key taken over", args.selector, key.algorithm()));
     let mut report = RunReport::default();
     drive::once(shell, &config, &mut state, &[settings], &mut report)?;
     drive::tell(shell, &report)

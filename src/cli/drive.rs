@@ -1,8 +1,10 @@
 //! Runs the loop for a verb: in batches, once or until nothing is left to wait for, and tells what came of it.
 
+use std::collections::BTreeSet;
+
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::wait::Who;
-use dkimctl_state::name::SigningDomain;
+use dkimctl_state::name::{Label, SigningDomain};
 use dkimctl_state::store::{Store, StoreError};
 use dkimctl_state::time::Time;
 
@@ -12,6 +14,7 @@ use super::progress::Progress;
 use super::shell::Shell;
 use crate::advance::advance;
 use crate::config::Config;
+use crate::receipts;
 use crate::report::run::RunReport;
 use crate::report::words::{self, Selectors};
 
@@ -31,6 +34,7 @@ pub fn once(
     for batch in settings.chunks(BATCH) {
         let batch: Vec<&Settings> = batch.iter().collect();
         let machine = Machine::new(config, &batch, state.store.identity()?, &progress)?;
+        hear(config, &machine, state, &batch, &actor)?;
         let (run, complaints) = machine.act(|world| advance(world, &mut state.store, &batch, &actor, &progress));
         progress.clear();
         complaints.iter().for_each(|complaint| shell.warn(complaint));
@@ -40,9 +44,30 @@ pub fn once(
     Ok(())
 }
 
+/// Takes in what the hosts have proved and seen, before anything is decided: whoever still uses an old key is heard
+/// before its record goes.
+fn hear(
+    config: &Config,
+    machine: &Machine<'_>,
+    state: &mut WriteState,
+    batch: &[&Settings],
+    actor: &str,
+) -> Result<(), Error> {
+    let domains: BTreeSet<&SigningDomain> = batch.iter().map(|settings| &settings.domain).collect();
+    let hosts: BTreeSet<&Label> = batch.iter().flat_map(|settings| &settings.hosts).collect();
+    let outboxes = machine.outboxes();
+    for host in hosts.into_iter().filter(|host| config.signers.contains_key(*host)) {
+        receipts::import(&mut state.store, &outboxes, host, Some(&domains), actor)
+            .map_err(|error| Error::new(error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// Shows a report, and its failures as errors.
 pub fn tell(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
-    shell.show(report)?;
+    if !shell.global.quiet || shell.global.json {
+        shell.show(report)?;
+    }
     failures(shell, report)
 }
 
@@ -88,9 +113,9 @@ pub fn until_settled(
             shell.say("waiting would not help: somebody has to decide first");
             return Ok(exit);
         }
-        let what =
+        let mut what =
             report.waits.iter().filter(|w| w.line.until.is_none_or(|until| until <= wake)).map(|w| &w.line.sentence);
-        let what = what.last().cloned().unwrap_or_else(|| "waiting".to_owned());
+        let what = what.next_back().cloned().unwrap_or_else(|| "waiting".to_owned());
         shell.say(format_args!(
             "next look at {wake} ({}); it is safe to interrupt, `dkimctl advance` goes on",
             words::relative(wake, shell.now())

@@ -6,8 +6,12 @@ use dkimctl_state::store::export::ExportError;
 use crate::config::ConfigError;
 use crate::config::providers::ProviderBuildError;
 use crate::files::FileError;
+use crate::host::run::RunError;
 use crate::report::hints;
+use crate::sealing::OpenError;
+use crate::secrets::outbox::OutboxError;
 use crate::secrets::signed::SigningKeyError;
+use crate::secrets::write::WriteError;
 use crate::spf::publish::PublishError;
 use crate::vault::VaultError;
 
@@ -76,6 +80,15 @@ impl Error {
     }
 }
 
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Lock(error) => error.into(),
+            error => Error::new(error.to_string()),
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = if matches!(error, StoreError::Locked(_)) { Kind::Locked } else { Kind::Failed };
@@ -106,11 +119,14 @@ macro_rules! said_by_themselves {
 }
 
 said_by_themselves!(
-    crate::dmarc::publish::PublishError,
     ExportError,
     FileError,
+    OpenError,
+    OutboxError,
     ProviderBuildError,
     SigningKeyError,
+    WriteError,
+    crate::dmarc::publish::PublishError,
     crate::keygen::KeyError
 );
 

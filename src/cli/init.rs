@@ -50,15 +50,15 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "mail")]
     pub signer: Label,
     /// The directory of configuration and state [default: this one]
-    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
-    pub dir: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Ask nothing
     #[arg(long)]
     pub no_input: bool,
 }
 
 pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
-    let file = shell.global.config.clone().unwrap_or_else(|| args.dir.join(NAME));
+    let file = shell.global.config.clone().unwrap_or_else(|| args.dir.clone().unwrap_or_default().join(NAME));
     if file.exists() {
         let sentence = format!("{} exists, and nothing is written over", file.display());
         return Err(Error::new(sentence).hint("dkimctl status, or init --dir DIR elsewhere"));
@@ -90,7 +90,9 @@ pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
 
     shell.say(format_args!("wrote {}", file.display()));
     shell.say(format_args!("made  {} (mode 0700)", config.state.display()));
-    shell.print(&next_steps(&args, &config, &key.verify_key()))?;
+    if !shell.global.quiet {
+        shell.print(&next_steps(&args, &config, &key.verify_key()))?;
+    }
     Ok(Exit::Ok)
 }
 

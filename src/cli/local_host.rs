@@ -17,5 +17,5 @@ pub fn apply(file: &Path, retry: bool) -> Result<Applied, Error> {
     let user = signer.identity();
     let owner = user.gids.first().map(|gid| Owner { uid: user.uid, gid: *gid });
     let sweeper = sweeper(&settings.observe);
-    run(&settings, &signer, owner, &*sweeper, &SystemClock, retry).map_err(|error| Error::new(error.to_string()))
+    Ok(run(&settings, &signer, owner, &*sweeper, &SystemClock, retry)?)
 }

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod adopt;
 mod advance;
 mod completions;
+mod demo;
 mod dmarc;
 mod dns;
 mod drive;
@@ -32,6 +33,7 @@ mod retire;
 mod revoke;
 mod rollback;
 mod rotate;
+mod secrets;
 mod shell;
 mod spf;
 mod state;
@@ -95,6 +97,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Args),
+    Demo(demo::Args),
     Plan(plan::Args),
     Rotate(rotate::Args),
     Advance(advance::Args),
@@ -109,6 +112,7 @@ enum Command {
     Log(log::Args),
     Dmarc(dmarc::Args),
     Dns(dns::Args),
+    Secrets(secrets::Args),
     Host(host::Args),
     Receipt(receipt::Args),
     State(state::Args),
@@ -123,6 +127,7 @@ pub fn run() -> ExitCode {
     let shell = Shell::new(cli.global);
     let ended = match cli.command {
         Command::Init(args) => init::run(&shell, args),
+        Command::Demo(args) => demo::run(&shell, args),
         Command::Plan(args) => plan::run(&shell, args),
         Command::Rotate(args) => rotate::run(&shell, args),
         Command::Advance(args) => advance::run(&shell, args),
@@ -137,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Log(args) => log::run(&shell, args),
         Command::Dmarc(args) => dmarc::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
+        Command::Secrets(args) => secrets::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),

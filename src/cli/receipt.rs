@@ -43,7 +43,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     let outboxes = machine.outboxes();
     let hosts = if args.hosts.is_empty() { config.signers.keys().cloned().collect() } else { args.hosts };
     for host in hosts {
-        let imported = receipts::import(&mut state.store, &outboxes, &host, &shell.actor())
+        let imported = receipts::import(&mut state.store, &outboxes, &host, None, &shell.actor())
             .map_err(|error| Error::new(error.to_string()))?;
         for complaint in outboxes.complaints.take() {
             shell.warn(format_args!("{host}: {complaint}"));

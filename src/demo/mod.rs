@@ -161,7 +161,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("demo");
         let mut told = Vec::new();
-        play(&dir, Time::from_unix(1_790_000_000), &mut |at, shown| told.push((at, shown))).unwrap();
+        let played = play(&dir, Time::from_unix(1_790_000_000), &mut |at, shown| told.push((at, shown)));
+        played.unwrap_or_else(|error| panic!("{error}\n{told:#?}"));
         let verified = |(_, shown): &&(Time, Shown)| matches!(shown, Shown::Verified(_));
         assert_eq!(told.iter().filter(verified).count(), 3);
         assert!(told.is_sorted_by_key(|(at, _)| *at), "time goes one way");

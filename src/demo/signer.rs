@@ -153,7 +153,8 @@ impl Signer for DemoSigner {
         Probed { message, answer }
     }
 
-    fn accepts(&self, path: &Path) -> Result<(), Vec<safekeys::Problem>> {
-        self.tables.accepts(path)
+    /// No OpenDKIM opens these keys, and the directory may lie below one that an OpenDKIM would not trust.
+    fn accepts(&self, _path: &Path) -> Result<(), Vec<safekeys::Problem>> {
+        Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use dkimctl_state::lifecycle::seen::{Answer, Sweep};
 use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
+use dkimctl_state::store::StoreError;
+use dkimctl_state::store::lock::{Holder, Lock};
 use dkimctl_state::time::Time;
 
 use super::apply::{ApplyError, Host, apply};
@@ -58,8 +60,12 @@ pub enum RunError {
         "{0} is damaged, so it is not known which manifest was the last: remove it after checking the outbox's serial"
     )]
     Memory(String),
-    #[error("{0}")]
-    Signer(String),
+    #[error(transparent)]
+    Lock(#[from] StoreError),
+    #[error(
+        "the outbox changed while it was being carried out; nothing was switched, and the next run takes the new one"
+    )]
+    Overtaken,
 }
 
 /// What this host remembers of manifests.
@@ -79,6 +85,8 @@ pub fn run(
     retry: bool,
 ) -> Result<Applied, RunError> {
     let state = Dir::open_own(&settings.state, Access::mode(0o700))?;
+    // Two runs at once could put an older table over a newer one.
+    let _lock = Lock::take(&settings.state, &Holder::here("dkimctl host apply", clock.now()))?;
     let last = remembered(&state)?;
     let outbox = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, last.as_ref())?;
     if let Some(seen) = outbox.seen.as_ref().filter(|seen| last.as_ref() != Some(*seen)) {
@@ -95,6 +103,11 @@ pub fn run(
     let lookup = Lookup::new(sweeper, &outbox.manifest, clock.now());
     let host =
         Host { signer, store: &keys, lookup: &|name: &Fqdn| lookup.key_at(name), settle: settings.settle, retry };
+    // Whoever was stopped since the outbox was read may hold orders of long ago.
+    let now = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, outbox.seen.as_ref())?;
+    if now.seen != outbox.seen {
+        return Err(RunError::Overtaken);
+    }
     let mut journal = Journal::open(&settings.state.join(JOURNAL))?;
     let order = HostOrder { domains: outbox.manifest.domains.iter().map(order_of).collect() };
     let report = apply(&host, &mut journal, &order)?;

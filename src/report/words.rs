@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dkimctl_state::lifecycle::fact::Fact;
-use dkimctl_state::lifecycle::ledger::Ledger;
+use dkimctl_state::lifecycle::ledger::{Key, Ledger};
 use dkimctl_state::lifecycle::request::Intent;
 use dkimctl_state::lifecycle::step::Wave;
 use dkimctl_state::lifecycle::wait::{Wait, Who};
@@ -19,6 +19,10 @@ pub struct Selectors(BTreeMap<Fingerprint, Selector>);
 impl Selectors {
     pub fn add(&mut self, ledger: &Ledger) {
         self.0.extend(ledger.keys().map(|(_, key)| (key.fingerprint, key.selector.clone())));
+    }
+
+    pub fn learn(&mut self, key: &Key) {
+        self.0.insert(key.fingerprint, key.selector.clone());
     }
 
     pub fn of(ledger: &Ledger) -> Self {
@@ -74,6 +78,7 @@ pub fn fact(fact: &Fact, selectors: &Selectors) -> String {
         Fact::Recalled { .. } => format!("{s}: called back to sign again"),
         Fact::Used { by, seen, .. } => format!("{s}: still used by {by} at {seen}; its window begins anew"),
         Fact::Wiped { host, .. } => format!("{s}: {host} proved to have destroyed the private key"),
+        Fact::Resealed { .. } => format!("{s}: sealed again, to the recipients that are configured now"),
         Fact::Shredded { .. } => format!("{s}: our sealed private key destroyed"),
         Fact::Condemned { .. } => format!("{s}: known to others"),
         Fact::Emptied { provider, .. } => format!("{s}: revoked at {provider}, p= is empty"),

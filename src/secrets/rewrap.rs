@@ -1,52 +1,67 @@
-//! Sealing the vault again: a recipient joined, left, or is to be replaced.
+//! Sealing live keys again: a recipient joined, left, or is to be replaced.
 //!
 //! Whoever kept a copy of an old blob can still open that copy. Leaving is therefore complete only when the keys that
 //! were sealed to the one who left have been rotated away.
+//!
+//! A blob counts when the state knows its hash, and outboxes take no other. So the order is: the new blobs are written
+//! beside the old ones and synced ([`seal_beside`]); the state is told, in one transaction; the blobs are exchanged
+//! ([`settle`]). A kill before the transaction leaves the old blobs in force and new ones that the next run writes
+//! over; a kill after it leaves exchanges that the next run makes up for, before it does anything else.
 
 use dkimctl_state::record::dkim::Fingerprint;
 use rayon::prelude::*;
 
-use crate::files::FileError;
 use crate::sealing::{self, Identities, OpenError};
-use crate::vault::{AgeVault, SealedKey, VaultError, blob_name};
+use crate::vault::{AgeVault, SealedKey, Vault as _, VaultError};
 
-/// What became of one blob.
-#[derive(Debug)]
-pub struct Rewrapped {
-    /// The blob's file name.
-    pub blob: String,
-    /// The key as it is sealed now: the state takes over its `blob_sha256`, and the outboxes are written anew.
-    pub outcome: Result<SealedKey, RewrapError>,
-}
-
-/// Why a blob stays as it was.
+/// Why a key stays sealed as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RewrapError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{blob} holds the key {}, so it was renamed or exchanged; it stays as it is: look at where it came from", seen.short())]
-    OtherKey { blob: String, seen: Fingerprint },
+    #[error("the blob of {} holds the key {}, so it was exchanged; it stays as it is: restore the right one from a backup, or rotate", wanted.short(), seen.short())]
+    OtherKey { wanted: Fingerprint, seen: Fingerprint },
 }
 
-/// Opens every blob of the vault with `old`, and seals it to the vault's recipients, in place of the old blob. A blob
-/// that fails stays as it was. Interrupted and run again, it does the same once more: harmless.
-pub fn rewrap(vault: &AgeVault, old: &Identities) -> Result<Vec<Rewrapped>, VaultError> {
+/// Opens each key's blob with `old`, and seals it to the vault's recipients beside the old blob; durable when this
+/// returns. The results stand in the order of `keys`.
+pub fn seal_beside(
+    vault: &AgeVault,
+    old: &Identities,
+    keys: &[Fingerprint],
+) -> Result<Vec<Result<SealedKey, RewrapError>>, VaultError> {
     if vault.recipients().is_empty() {
         return Err(VaultError::NoRecipients);
     }
-    let each = |blob: String| Rewrapped { outcome: rewrap_one(vault, old, &blob), blob };
-    Ok(vault.names()?.into_par_iter().map(each).collect())
+    let sealed = keys.par_iter().map(|key| seal_one(vault, old, key)).collect();
+    vault.directory().sync()?;
+    Ok(sealed)
 }
 
-fn rewrap_one(vault: &AgeVault, old: &Identities, blob: &str) -> Result<SealedKey, RewrapError> {
-    let missing = || FileError::Missing { path: vault.path().join(blob) };
-    let bytes =
-        vault.directory().read(blob).map_err(VaultError::from)?.ok_or_else(missing).map_err(VaultError::from)?;
-    let key = sealing::open(&bytes, old)?;
-    if blob_name(&key.fingerprint()) != blob {
-        return Err(RewrapError::OtherKey { blob: blob.to_owned(), seen: key.fingerprint() });
+/// Puts every blob in place that the state knows by its hash, and removes what it does not know. Returns how many were
+/// exchanged. Twice is once.
+pub fn settle<'k>(
+    vault: &AgeVault,
+    keys: impl Iterator<Item = (&'k Fingerprint, &'k str)>,
+) -> Result<usize, VaultError> {
+    let mut exchanged = 0;
+    for (key, sha256) in keys {
+        exchanged += usize::from(vault.settle(key, sha256)?);
     }
-    Ok(vault.reseal(&key)?)
+    vault.directory().sync()?;
+    Ok(exchanged)
 }
+
+fn seal_one(vault: &AgeVault, old: &Identities, wanted: &Fingerprint) -> Result<SealedKey, RewrapError> {
+    let key = sealing::open(&vault.blob(wanted)?, old)?;
+    if key.fingerprint() != *wanted {
+        return Err(RewrapError::OtherKey { wanted: *wanted, seen: key.fingerprint() });
+    }
+    Ok(vault.seal_beside(&key)?)
+}
+
+#[cfg(test)]
+#[path = "rewrap_tests.rs"]
+mod tests;

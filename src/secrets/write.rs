@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
+use dkimctl_state::lifecycle::seen::{Answer, ServerAnswer, Sweep};
 use dkimctl_state::name::{Selector, SigningDomain};
-use dkimctl_state::record::dkim::Fingerprint;
+use dkimctl_state::record::dkim::{Fingerprint, key_in};
 use rayon::prelude::*;
 
 use super::manifest::{DomainOrder, KeyOrder};
@@ -74,7 +75,7 @@ pub enum WriteError {
     #[error("{path} is there with another content than the key {}, and nothing here overwrites a key; move it away and run the same command again", wanted.short(), path = path.display())]
     OtherContent { path: PathBuf, wanted: Fingerprint },
     #[error(
-        "DNS does not serve this key ({0}), so a signature by it would not verify; run `dkimctl verify` on the secure host"
+        "DNS does not show this key ({0}), so nothing says that it is ours; run `dkimctl verify` on the secure host"
     )]
     Dns(String),
     #[error("the domain's directory cannot be used: {0}")]
@@ -94,6 +95,28 @@ pub fn write(
     let dir = open_target(target)?;
     let each = |order: &DomainOrder| write_domain(outbox, order, identities, target, &dir, in_dns);
     Ok(outbox.manifest.domains.par_iter().flat_map_iter(each).collect())
+}
+
+/// Compares a key with what every authoritative server showed at its name: one record, with this key in it.
+pub fn in_dns(key: &KeyOrder, sweep: Option<&Sweep>) -> Result<(), String> {
+    let answers = sweep.map(|sweep| sweep.answers.as_slice()).unwrap_or_default();
+    if answers.is_empty() {
+        return Err("no name server could be asked".to_owned());
+    }
+    for ServerAnswer { server, answer } in answers {
+        let seen = match answer {
+            Answer::Txt { texts, .. } => match texts.as_slice() {
+                [text] if key_in(text).is_some_and(|seen| seen == key.public) => continue,
+                [text] if key_in(text).is_some() => "has another key".to_owned(),
+                [_] => "has a record without a key".to_owned(),
+                several => format!("has {} records, and verifiers take none of them", several.len()),
+            },
+            Answer::Absent => "has no record".to_owned(),
+            Answer::Unknown(why) => format!("could not be asked: {why}"),
+        };
+        return Err(format!("{server} {seen}"));
+    }
+    Ok(())
 }
 
 /// The path of a key's file below the target directory.
@@ -158,6 +181,10 @@ fn write_key(
     dir: &Dir,
     in_dns: Option<InDns<'_>>,
 ) -> Result<Outcome, WriteError> {
+    // Also before a key that is there already is called right.
+    if let Some(in_dns) = in_dns {
+        in_dns(&order.domain, key).map_err(WriteError::Dns)?;
+    }
     let name = file_name(key);
     let path = dir.path().join(&name);
     if let Some(file) = dir.open_file(&name)? {
@@ -172,9 +199,6 @@ fn write_key(
     let opened = sealing::open(&outbox.blob(key)?, identities)?;
     if !is_meant(&opened, key) {
         return Err(WriteError::OtherKey { wanted: key.fingerprint, seen: opened.fingerprint() });
-    }
-    if let Some(in_dns) = in_dns {
-        in_dns(&order.domain, key).map_err(WriteError::Dns)?;
     }
     dir.create(&name, opened.pem().as_bytes(), target.access)?;
     Ok(Outcome::Written)

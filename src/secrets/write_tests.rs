@@ -2,12 +2,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
 use super::super::fixture::Hosts;
 use super::super::list::{State, held, list};
-use super::super::rewrap::{RewrapError, rewrap};
 use super::*;
 use crate::files::Owner;
 use crate::keygen::{KeyKind, generate};
 use crate::sealing::{host_identity, seal};
-use crate::vault::{AgeVault, Vault as _};
 
 fn run(hosts: &Hosts) -> Vec<Written> {
     write(&hosts.open(), &hosts.identity, &hosts.target(), None).unwrap()
@@ -182,26 +180,4 @@ fn the_list_tells_held_missing_wrong_and_unnamed_apart() {
     let [s1, s2, s3] = [0, 1, 2].map(|i| hosts.fingerprint(i));
     assert_eq!(states, [State::Missing(s1), State::Held(s2), State::Wrong(s3), State::Unnamed]);
     assert_eq!(listed.iter().map(|listed| listed.signs).collect::<Vec<_>>(), [false, true, false, false]);
-}
-
-#[test]
-fn a_rewrapped_vault_opens_for_the_new_recipient_only() {
-    let hosts = ready();
-    let (text, to) = host_identity();
-    let vault = AgeVault::open(hosts.temp.path(), vec![to]).unwrap();
-    let new = Identities::from_text("new", text.as_bytes()).unwrap();
-    std::fs::write(vault.path().join("0011223344556677.age"), vault.blob(&hosts.fingerprint(0)).unwrap()).unwrap();
-    let done = rewrap(&vault, &hosts.identity).unwrap();
-    assert_eq!(done.len(), 3);
-    for rewrapped in done {
-        if rewrapped.blob.starts_with("0011") {
-            assert!(matches!(rewrapped.outcome, Err(RewrapError::OtherKey { .. })));
-            continue;
-        }
-        let sealed = rewrapped.outcome.unwrap();
-        let blob = vault.blob(&sealed.public.fingerprint()).unwrap();
-        assert_eq!(crate::vault::sha256_hex(&blob), sealed.blob_sha256);
-        assert_eq!(sealing::open(&blob, &new).unwrap().public(), &sealed.public);
-        assert!(matches!(sealing::open(&blob, &hosts.identity), Err(OpenError::NotForUs(_))));
-    }
 }

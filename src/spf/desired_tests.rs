@@ -40,9 +40,9 @@ fn what_others_wrote_stays() {
 
 #[test]
 fn what_we_wrote_and_nobody_wants_goes() {
-    let published = Some("v=spf1 include:x.test include:amazonses.com ~all");
-    assert_eq!(merge("", published, &["include:amazonses.com"], None), "v=spf1 include:x.test ~all");
-    assert_eq!(merge("relays = [\"ses\"]", published, &["include:amazonses.com"], None), published.unwrap());
+    let published = "v=spf1 include:x.test include:amazonses.com ~all";
+    assert_eq!(merge("", Some(published), &["include:amazonses.com"], None), "v=spf1 include:x.test ~all");
+    assert_eq!(merge("relays = [\"ses\"]", Some(published), &["include:amazonses.com"], None), published);
 }
 
 #[test]

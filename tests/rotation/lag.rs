@@ -9,14 +9,21 @@ use std::time::{Duration, Instant};
 use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// Sends the secondary the NOTIFY that the primary does not send, `delay` after each change.
+/// Sends the secondary the NOTIFY that the primary does not send, at least `delay` after each change.
 pub struct Lag {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lag {
-    pub fn start(zone: &str, primary: SocketAddr, secondary: SocketAddr, delay: Duration) -> Lag {
+    /// `worst_moment`: somebody has just been told the old state, and will believe it for as long as it is possible to
+    /// be wrong. The secondary hears of the change right after that.
+    pub fn start(
+        zone: &str,
+        [primary, secondary]: [SocketAddr; 2],
+        delay: Duration,
+        worst_moment: impl Fn() -> bool + Send + 'static,
+    ) -> Lag {
         let stop = Arc::new(AtomicBool::new(false));
         let zone = Name::from_ascii(format!("{zone}.")).unwrap();
         let stopped = stop.clone();
@@ -31,7 +38,7 @@ impl Lag {
                     // A change that comes while an earlier one waits travels with it.
                     changed = changed.or(Some(Instant::now()));
                 }
-                if changed.is_some_and(|at| at.elapsed() >= delay) {
+                if changed.is_some_and(|at| at.elapsed() >= delay) && worst_moment() {
                     notify(secondary, &zone);
                     changed = serial(secondary, &zone).filter(|s| Some(*s) == last).map_or(changed, |_| None);
                 }

@@ -13,8 +13,11 @@ mod servers;
 mod by_hand;
 mod lag;
 mod load;
+mod parties;
 mod rig;
+mod scenario;
 mod sink;
+mod users;
 
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};

@@ -16,7 +16,6 @@ pub struct Received {
     pub selector: Option<String>,
     pub result: String,
     pub why: String,
-    pub time: f64,
 }
 
 /// A running sink.

@@ -16,7 +16,7 @@ use dkimctl_state::store::{Change, Event as Logged, Store, StoreError};
 use crate::hosts::Courier;
 use crate::people::People;
 use crate::ports::{Ports, dns};
-use crate::schedule::{Event, Schedule};
+use crate::schedule::{Event, Profile, Schedule};
 use crate::seeded::Seeded;
 use crate::sim::{Killed, Sim};
 use crate::store::Handle;
@@ -39,7 +39,7 @@ pub struct Life {
 }
 
 /// Runs after the end of all misfortune within which everything must have come to rest.
-const PATIENCE: u64 = 90;
+const PATIENCE: u64 = 150;
 
 /// The longest that cron stays away from a domain that waits for the world.
 const LONGEST_PAUSE: i64 = 6 * 3600;
@@ -103,7 +103,8 @@ impl Driver {
             if let Some(why) = self.operate() {
                 return Some(why);
             }
-            if sim.calm.get() && self.rests() {
+            if (sim.calm.get() || sim.schedule.profile == Profile::EachKill) && self.rests() {
+                sim.say(|| format!("everything rests, after {} boundaries", sim.boundaries()));
                 return None;
             }
             sim.pass_until(self.next_cron());
@@ -133,9 +134,8 @@ impl Driver {
         let sim = &self.sim;
         sim.run.set(sim.run.get() + 1);
         sim.hosts_fail();
-        sim.everybody_works();
         let began = sim.truth();
-        let run = sim.process();
+        let run = sim.everybody_works().and_then(|()| sim.process());
         let phases: Vec<_> = sim.ledger().keys().map(|(phase, key)| (phase, key.fingerprint)).collect();
         self.idle = if phases == self.phases && run.is_some() { self.idle + 1 } else { 0 };
         self.phases = phases;
@@ -231,13 +231,12 @@ impl Sim {
         self.pass(at - self.truth());
     }
 
-    fn everybody_works(self: &Rc<Self>) {
+    /// The hosts do their part, and cron begins with their receipts. `None` if it did not live to go on.
+    fn everybody_works(self: &Rc<Self>) -> Option<()> {
         for index in 0..self.settings.hosts.len() {
             self.remote_host_works(index, self.truth());
         }
-        for fact in self.evidence() {
-            self.import(fact);
-        }
+        self.evidence().into_iter().try_for_each(|fact| self.import(fact))
     }
 
     /// One process: the real loop until it rests, fails, or dies. `None` if it did not live to tell.
@@ -275,8 +274,7 @@ impl Sim {
             }
             self.pass_until(next);
             self.say(|| "another process".to_owned());
-            self.everybody_works();
-            if self.process().is_some() {
+            if self.everybody_works().and_then(|()| self.process()).is_some() {
                 self.tally.borrow_mut().hit(Group::Misfortune, "another process ran meanwhile");
             }
         }
@@ -306,12 +304,12 @@ impl Sim {
     }
 
     /// A receipt that cron imports, or the next cron.
-    fn import(self: &Rc<Self>, fact: Fact) {
+    fn import(self: &Rc<Self>, fact: Fact) -> Option<()> {
         survive(|| {
             self.edge(Edge::ImportBefore);
             self.write(&fact);
             self.edge(Edge::ImportAfter);
-        });
+        })
     }
 
     fn write(self: &Rc<Self>, fact: &Fact) {

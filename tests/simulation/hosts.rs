@@ -33,6 +33,7 @@ pub struct MailHost {
     applied: Option<i64>,
     proved: Vec<Fact>,
     down_until: i64,
+    full_until: i64,
     /// An old container: its key, since when and until when.
     straggler: Option<(Fingerprint, i64, i64)>,
 }
@@ -63,6 +64,7 @@ impl MailHost {
             applied: None,
             proved: Vec::new(),
             down_until: 0,
+            full_until: 0,
             straggler: None,
         }
     }
@@ -205,27 +207,39 @@ impl Sim {
         host.proved = proved;
     }
 
-    /// `host apply`: deliver, table, probe, wipe. What it proves.
+    /// `host apply`: deliver, table, probe, wipe. What it proves. Under the host's own lock a newer manifest shows
+    /// before each act, so a stale one is given up there.
     fn obey(self: &Rc<Self>, index: usize, orders: &Orders, at: i64, local: bool) -> Vec<Fact> {
+        let serial = self.hosts.borrow()[index].serial;
+        let stale = || self.hosts.borrow()[index].serial != serial;
         let edge = |edge| {
             if local {
-                self.edge(edge)
+                self.edge(edge);
             }
         };
         let mut proved = Vec::new();
         for key in &orders.hold {
-            if self.hosts.borrow_mut()[index].store(key, self) {
+            if !stale() && self.hosts.borrow_mut()[index].store(key, self) {
                 let host = self.hosts.borrow()[index].label.clone();
                 proved.push(Fact::Delivered { key: *key, host });
                 edge(Edge::HostHolds);
             }
         }
+        if stale() {
+            return Vec::new();
+        }
         if self.turn_table(index, orders, at) {
             edge(Edge::HostTable);
+        }
+        if stale() {
+            return Vec::new();
         }
         proved.extend(self.probe(index, orders, at));
         edge(Edge::HostProbed);
         for key in &orders.wipe {
+            if stale() {
+                return Vec::new();
+            }
             let mut hosts = self.hosts.borrow_mut();
             let host = &mut hosts[index];
             if self.schedule.insists && host.table == Some(*key) {
@@ -251,7 +265,8 @@ impl Sim {
         if host.table == orders.table || silent || (careful && !holds) || lies {
             return false;
         }
-        if let (Some(old), Some(_), Some(span)) = (host.table, orders.table, host.plan.straggler.take()) {
+        if let (Some(old), Some(_), Some(span)) = (host.table, orders.table, host.plan.straggler) {
+            host.plan.straggler = None;
             let Act::Signs { name, key } = host.act() else { return false };
             let until = at + span.as_secs() as i64;
             let mut mail = self.mail.borrow_mut();
@@ -321,13 +336,18 @@ impl Sim {
                 host.down_until = now + span.as_secs() as i64;
                 self.say(|| format!("{} is down for {span}", host.label));
             }
+            if let Some((_, span)) = host.plan.full.take_if(|(from, _)| *from <= run) {
+                host.full_until = now + span.as_secs() as i64;
+                self.say(|| format!("the disk of {} is full for {span}", host.label));
+            }
         }
     }
 
     /// All hosts are well again, and quick.
     pub fn hosts_recover(&self) {
         for host in self.hosts.borrow_mut().iter_mut() {
-            host.plan.down = None;
+            (host.plan.down, host.plan.full) = (None, None);
+            host.full_until = 0;
             host.down_until = host.down_until.min(self.truth());
             host.plan.remote = host.plan.remote.map(|_| Span::seconds(30));
         }
@@ -335,11 +355,10 @@ impl Sim {
 }
 
 impl MailHost {
-    /// Stores a sealed key, unless this is one of its clumsy days.
+    /// Stores a sealed key, unless the disk is full.
     fn store(&mut self, key: &Fingerprint, sim: &Sim) -> bool {
         if !self.holds.contains(key) {
-            if self.plan.clumsy > 0 && !sim.calm.get() {
-                self.plan.clumsy -= 1;
+            if sim.truth() < self.full_until {
                 sim.tally.borrow_mut().hit(Group::Misfortune, "a host could not store a key");
                 return false;
             }

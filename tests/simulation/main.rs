@@ -7,7 +7,8 @@
 //! planner ([`mail`]); and when misfortune ends, what was asked for comes to its end. Programs that are wrong in one
 //! way must fail here ([`seeded`]).
 //!
-//! `DKIMCTL_SIM_SCHEDULES=N` sets how many; `DKIMCTL_SIM_SEED=S` replays one and tells its story.
+//! `DKIMCTL_SIM_SCHEDULES=N` sets how many; `DKIMCTL_SIM_SEED=S` replays one and tells its story, and
+//! `DKIMCTL_SIM_FAULT=NAME` tells how a wrong program fails.
 
 mod drive;
 mod hosts;
@@ -64,6 +65,11 @@ fn every_seeded_fault_is_found() {
             Some((tried, end)) => {
                 say(&format!("{:<28} found after {tried:>5}: {}", seeded.name(), end.kind()));
                 say(&format!("{:<28} {}", "", seeded.sentence()));
+                if only.is_some() {
+                    let life = live(Schedule::of(seeded.profile(), tried - 1), seeded, true);
+                    life.transcript.iter().for_each(|line| say(line));
+                    say(&end.to_string());
+                }
             }
             None => survivors.push(seeded.name()),
         }

@@ -30,20 +30,32 @@ pub struct People {
     foreign: Vec<(usize, Fqdn, i64)>,
     /// When the last run that looked at everything began, and what it complained of.
     looked: i64,
-    complained: bool,
+    complained: Vec<Fqdn>,
 }
 
 impl People {
     /// A run came to its end.
     pub fn saw(&mut self, began: i64, run: &Run) {
-        let complains = |wait: &Wait| matches!(wait, Wait::Slots { .. } | Wait::Foreign { .. });
         self.looked = began;
-        self.complained = run.waits.values().flatten().any(complains);
+        self.complained.clear();
+        for (domain, wait) in run.waits.iter().flat_map(|(domain, waits)| waits.iter().map(move |wait| (domain, wait)))
+        {
+            match wait {
+                Wait::Foreign { name, .. } => self.complained.push(name.clone()),
+                Wait::Slots { taken, .. } => {
+                    let standing = taken.iter().filter(|slot| slot.by.starts_with("a record"));
+                    self.complained.extend(standing.map(|slot| slot.selector.record_name(domain)));
+                }
+                _ => {}
+            }
+        }
     }
 
     pub fn act(&mut self, sim: &Rc<Sim>, event: Event) {
         let line = sim.line();
         let done = match event {
+            // Nobody knows what is safe to edit while the state is an old one.
+            _ if sim.kept.borrow().is_older() && event != Event::Set => false,
             Event::Rollback | Event::Revoke | Event::RevokeOld | Event::Retire | Event::Hold | Event::Release => {
                 sim.skew.get() == 0 && ask(sim, &line, event)
             }
@@ -74,9 +86,9 @@ impl People {
         if self.newest.is_some() && sim.kept.borrow().is_older() && sim.roll(2) == 0 {
             *sim.kept.borrow_mut() = self.newest.take().expect("it was kept when it was replaced");
         }
-        let (looked, complained) = (self.looked, self.complained);
+        let (looked, complained) = (self.looked, &self.complained);
         self.foreign.retain(|(provider, name, since)| {
-            let seen = complained && looked >= since + lag;
+            let seen = complained.contains(name) && looked >= since + lag;
             if seen {
                 let memory = &sim.providers[*provider];
                 let rest = match memory.at(name) {
@@ -142,7 +154,11 @@ fn ask(sim: &Rc<Sim>, line: &Line, event: Event) -> bool {
         (Event::Rollback, ..) if line.incoming.is_some() || leaving.is_some() => sim.ask(Intent::Rollback),
         (Event::Revoke, Some(active), _) => revoke(sim, &active.key),
         (Event::RevokeOld, _, Some(old)) => revoke(sim, old),
-        (Event::Retire, _, Some(old)) => sim.ask(Intent::Retire { key: old.fingerprint }),
+        (Event::Retire, _, Some(old)) => {
+            // He was told that somebody still signs with it.
+            sim.mail.borrow_mut().revoked(&old.public.to_string(), sim.truth());
+            sim.ask(Intent::Retire { key: old.fingerprint });
+        }
         (Event::Hold, ..) => sim.hold(),
         (Event::Release, ..) if sim.ledger().hold.is_some() => sim.record(Fact::Released),
         _ => return false,

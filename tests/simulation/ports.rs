@@ -81,10 +81,14 @@ impl Sweeper for Ports {
 impl Sim {
     fn sweep(&self, name: &Fqdn, at: Time) -> Sweep {
         let truth = Time::from_unix(self.truth());
+        let run = self.run.get();
+        let quiet =
+            |silent: Option<(u64, u64)>| silent.is_some_and(|(from, to)| from <= run && run < to) && !self.calm.get();
         let turn = {
             let mut turns = self.turns.borrow_mut();
             let turn = turns.entry(name.clone()).or_default();
-            *turn += 1;
+            // Two looks meet two machines: a question without an answer is no look.
+            *turn += u64::from(!self.schedule.addresses.iter().any(|address| quiet(address.silent)));
             *turn
         };
         let mut answers = Vec::new();
@@ -93,8 +97,7 @@ impl Sim {
             let behind = address.lags.len() as u64;
             let asked = machine[address.provider] + (turn % behind) as usize;
             machine[address.provider] += behind as usize;
-            let run = self.run.get();
-            let silent = address.silent.is_some_and(|(from, to)| from <= run && run < to) && !self.calm.get();
+            let silent = quiet(address.silent);
             let answer = match self.providers[address.provider].answer(asked, name, truth) {
                 _ if silent => {
                     self.tally.borrow_mut().hit(Group::Misfortune, "a server was silent");

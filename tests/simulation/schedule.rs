@@ -9,7 +9,7 @@ pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Dice(seed ^ 0x5EED_0F_D1CE)
+        Dice(seed ^ 0x5EED_D1CE)
     }
 
     pub fn next(&mut self) -> u64 {
@@ -164,7 +164,9 @@ pub enum Event {
 
 #[derive(Clone, Debug)]
 pub struct Pause {
+    /// The number of the boundary, or of the DNS change.
     pub at: u64,
+    pub before_change: bool,
     pub span: Span,
     /// How often other processes run meanwhile: the lock was broken.
     pub others: u64,
@@ -189,8 +191,8 @@ pub struct HostPlan {
     pub wrong: u64,
     /// So many probes show nothing.
     pub mute: u64,
-    /// So many times a key cannot be stored at first.
-    pub clumsy: u64,
+    /// Its disk is full from this run on, for so long.
+    pub full: Option<(u64, Span)>,
     /// An old container goes on signing with the old key for so long.
     pub straggler: Option<Span>,
 }
@@ -224,8 +226,11 @@ pub struct Schedule {
     pub insists: bool,
 }
 
-/// Boundaries in a calm life of two keys, and some more.
-const CALM_EDGES: u64 = 420;
+/// Boundaries in the calm life of two keys with one host, and a few more.
+const CALM_EDGES: u64 = 170;
+
+/// Boundaries in most other lives.
+const EDGES: u64 = 320;
 
 impl Schedule {
     pub fn new(seed: u64) -> Self {
@@ -256,8 +261,16 @@ impl Schedule {
             insists: false,
         };
         match profile {
-            Profile::Calm => {}
-            Profile::EachKill => schedule.kills.push(seed / 20 * 2 % CALM_EDGES + seed / 10 % 2),
+            Profile::EachKill => {
+                // Each boundary once, then each again with a second kill one boundary later, two, three and so on.
+                let number = seed / 20 * 2 + seed / 10 % 2;
+                let (first, again) = (number % CALM_EDGES, number / CALM_EDGES);
+                schedule.kills.push(first);
+                schedule.trouble = 60;
+                if again > 0 {
+                    schedule.kills.push(first + again);
+                }
+            }
             _ => schedule.vary(dice),
         }
         for part in [
@@ -310,7 +323,7 @@ impl Schedule {
         match part {
             Profile::Kills => {
                 for _ in 0..dice.between(1, 4) {
-                    let at = dice.below(CALM_EDGES);
+                    let at = dice.below(EDGES);
                     self.kills.push(at);
                     if dice.one_in(2) {
                         self.kills.push(at + dice.between(1, 25));
@@ -363,13 +376,19 @@ impl Schedule {
             }
             Profile::Pauses => {
                 for _ in 0..dice.between(1, 3) {
+                    let before_change = dice.one_in(3);
                     self.pauses.push(Pause {
-                        at: dice.below(CALM_EDGES),
+                        at: if before_change { dice.below(9) } else { dice.below(EDGES) },
+                        before_change,
                         span: Span::seconds(dice.of(&[90, 4000, 30_000, 6 * 86_400, 40 * 86_400])),
                         others: if dice.one_in(3) { 0 } else { dice.between(1, 9) },
                     });
                 }
                 self.pauses.sort_by_key(|pause| pause.at);
+                // The next rotation waits for the slot of the last one, so that it is used again at once.
+                if self.profile == Profile::Pauses && dice.one_in(2) {
+                    (self.rotations, self.rest) = (2, Span::days(dice.below(20)));
+                }
             }
             Profile::Refused | Profile::Insisted => {
                 self.insists = part == Profile::Insisted;
@@ -400,7 +419,8 @@ impl Schedule {
                     host.down = dice.one_in(2).then(|| (dice.between(2, 10), long));
                     host.wrong = if dice.one_in(3) { 1 } else { 0 };
                     host.mute = dice.below(3);
-                    host.clumsy = dice.below(3);
+                    let long = Span::seconds(dice.of(&[3600, 86_400, 4 * 86_400]));
+                    host.full = dice.one_in(3).then(|| (dice.between(2, 10), long));
                     host.straggler = dice.one_in(4).then(|| Span::days(dice.between(1, 50)));
                 }
             }

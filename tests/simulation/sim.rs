@@ -47,6 +47,8 @@ pub struct Sim {
     /// No more misfortune from now on.
     pub calm: Cell<bool>,
     edges: Cell<u64>,
+    /// DNS changes that were begun.
+    changes: Cell<u64>,
     kills: RefCell<Vec<u64>>,
     pauses: RefCell<Vec<Pause>>,
     transcript: Option<RefCell<Vec<String>>>,
@@ -100,6 +102,7 @@ impl Sim {
             run: Cell::new(0),
             calm: Cell::new(false),
             edges: Cell::new(0),
+            changes: Cell::new(0),
             pauses: RefCell::new(schedule.pauses.clone()),
             transcript: transcript.then(RefCell::default),
             kills: RefCell::new(kills),
@@ -141,7 +144,14 @@ impl Sim {
             self.kills.borrow_mut().remove(0);
             self.killed(edge);
         }
-        let due = |pauses: &mut Vec<Pause>| (pauses.first()?.at <= number).then(|| pauses.remove(0));
+        if edge == Edge::ApplyBefore {
+            self.changes.set(self.changes.get() + 1);
+        }
+        let now = |pause: &Pause| match pause.before_change {
+            true => edge == Edge::ApplyBefore && pause.at < self.changes.get(),
+            false => pause.at <= number,
+        };
+        let due = |pauses: &mut Vec<Pause>| Some(pauses.remove(pauses.iter().position(now)?));
         let pause = due(&mut self.pauses.borrow_mut());
         if let Some(pause) = pause {
             self.tally.borrow_mut().hit(Group::PausedAt, edge.name());
@@ -151,6 +161,10 @@ impl Sim {
             self.pass(until - self.truth());
             self.say(|| "the process goes on".to_owned());
         }
+    }
+
+    pub fn boundaries(&self) -> u64 {
+        self.edges.get()
     }
 
     /// `kill -9`.

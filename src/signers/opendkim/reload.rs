@@ -12,7 +12,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -108,11 +108,17 @@ fn look(dir: &Path, pid: i32, wanted: Option<(u64, u64)>) -> Option<Process> {
     let arguments = fs::read(dir.join("cmdline")).ok()?;
     let conf = conf_argument(arguments.split(|&byte| byte == 0)).unwrap_or_else(|| "/etc/opendkim.conf".into());
     // What the process sees: its own root, and its own working directory for a relative path.
-    let conf = match conf.strip_prefix("/") {
+    let as_seen = match conf.strip_prefix("/") {
         Ok(below) => dir.join("root").join(below),
-        Err(_) => dir.join("cwd").join(conf),
+        Err(_) => dir.join("cwd").join(&conf),
     };
-    let seen = fs::metadata(conf).ok().map(|meta| (meta.dev(), meta.ino()))?;
+    let meta = match fs::metadata(as_seen) {
+        // It began as root and gave that up, so the kernel shows its root to root only, not even to its own user
+        // (proc(5), "dumpable"). Then it is taken to have the same root as we: a wrong guess is a needless reload.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && conf.is_absolute() => fs::metadata(&conf),
+        other => other,
+    };
+    let seen = meta.ok().map(|meta| (meta.dev(), meta.ino()))?;
     (Some(seen) == wanted).then_some(())?;
     // /proc/PID/stat: `pid (comm) state ppid ...`; comm is known to hold no parenthesis here.
     let stat = fs::read_to_string(dir.join("stat")).ok()?;

@@ -108,7 +108,11 @@ pub fn check(now: Now<'_>, step: &Step) -> Result<(), Broken> {
             let Some((_, record)) = now.ledger.key(key) else {
                 return Err(Broken { rule: Rule::OursOnly });
             };
-            let sweep = now.seen.sweep(&record.record_name(&now.ledger.domain));
+            let name = record.record_name(&now.ledger.domain);
+            let exact = [record.record()];
+            let shown = |provider| now.seen.view(&name, provider).is_some_and(|view| view.texts() == exact);
+            must(Rule::FreshLook, now.settings.providers.iter().all(shown))?;
+            let sweep = now.seen.sweep(&name);
             let verdict = sweep.map(|sweep| sweep.verdict(&record.record()));
             let unknown = matches!(verdict, Some(Verdict::Unknown { .. }));
             must(Rule::UnknownIsNotMissing, !unknown)?;
@@ -143,8 +147,8 @@ pub fn check(now: Now<'_>, step: &Step) -> Result<(), Broken> {
             must(Rule::TwoClocks, clocks || phase(key) != Some(Phase::Retiring))
         }
         Step::Empty { key, seen, .. } => {
-            let only_ours = keys_in(seen.texts()).iter().all(|f| now.ledger.key(f).is_some());
-            must(Rule::OursOnly, only_ours && phase(key) == Some(Phase::Revoked))
+            let alone = keys_in(seen.texts()).iter().all(|other| other == key);
+            must(Rule::OursOnly, alone && phase(key) == Some(Phase::Revoked))
         }
         Step::Withdraw { key, text, .. } => {
             let Some((phase, record)) = now.ledger.key(key) else {

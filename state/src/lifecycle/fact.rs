@@ -52,7 +52,7 @@ pub enum Fact {
     SweptClean {
         key: Fingerprint,
     },
-    /// A second one, long enough after the first: every server has had it since then.
+    /// A second one, long enough after the first: every server has it since then, every machine behind one included.
     SeenEverywhere {
         key: Fingerprint,
         since: Time,
@@ -113,6 +113,13 @@ pub enum Fact {
     Wiped {
         key: Fingerprint,
         host: Label,
+    },
+    /// Our copy is about to be sealed to other recipients: from now on this blob is the one that counts.
+    Resealed {
+        key: Fingerprint,
+        blob_sha256: String,
+        /// SHA-256 of the recipients, so that a second run knows what the first one did.
+        sealed_to: String,
     },
     /// Our sealed copy was destroyed.
     Shredded {
@@ -244,6 +251,14 @@ impl Line {
                 let key = self.key_mut(key)?;
                 key.delivered.remove(host);
                 key.wiped.entry(host.clone()).or_insert(at);
+            }
+            Fact::Resealed { key, blob_sha256, .. } => {
+                let phase = self.keys().find(|(_, k)| k.fingerprint == *key).map_or(Phase::Gone, |(phase, _)| phase);
+                let known = self.key_mut(key)?;
+                if known.shredded.is_some() {
+                    return Err(Impossible::WrongPhase { key: *key, phase, fact: "resealed" });
+                }
+                known.blob_sha256.clone_from(blob_sha256);
             }
             Fact::Shredded { key } => {
                 self.key_mut(key)?.shredded.get_or_insert(at);
@@ -528,6 +543,7 @@ impl Fact {
             | Fact::Recalled { key }
             | Fact::Used { key, .. }
             | Fact::Wiped { key, .. }
+            | Fact::Resealed { key, .. }
             | Fact::Shredded { key }
             | Fact::Condemned { key }
             | Fact::Emptied { key, .. }
@@ -539,3 +555,7 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fact_tests.rs"]
+mod tests;

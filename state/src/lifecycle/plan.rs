@@ -2,7 +2,7 @@
 
 use super::check::Rule;
 use super::fact::Fact;
-use super::ledger::{Incoming, Ledger, Phase};
+use super::ledger::{Incoming, Ledger, Line, Phase};
 use super::request::Intent;
 use super::rotation::{Now, due};
 use super::seen::Witness;
@@ -41,9 +41,9 @@ pub fn plan(now: Now<'_>) -> Plan {
         plan.wake = Some(at + settings.policy.poll);
         return plan;
     }
+    let unstarted = Line::default();
     for algorithm in settings.slots.keys() {
-        let line = ledger.lines.get(algorithm).cloned().unwrap_or_default();
-        let due = due(now, *algorithm, &line);
+        let due = due(now, *algorithm, ledger.lines.get(algorithm).unwrap_or(&unstarted));
         plan.steps.extend(due.steps);
         plan.waits.extend(due.waits);
     }

@@ -100,7 +100,12 @@ impl Due {
                     }
                 } else if line.outgoing.iter().any(|o| o.key().fingerprint == *key) {
                     let stopped = |o: &&Outgoing| matches!(o.phase(), Phase::Retiring | Phase::Withdrawn);
-                    if line.outgoing.iter().filter(stopped).any(|o| o.key().fingerprint == *key) {
+                    // An old record that somebody put back goes anyway, and a gravestone beside the selector's new key
+                    // would be the end of that one.
+                    let alone = |o: &&Outgoing| {
+                        line.keys().filter(|(p, k)| k.selector == o.key().selector && *p != Phase::Gone).count() == 1
+                    };
+                    if line.outgoing.iter().filter(stopped).filter(alone).any(|o| o.key().fingerprint == *key) {
                         self.steps.push(Step::Record(Fact::Condemned { key: *key }));
                     }
                     self.steps.push(Step::Record(Fact::Answered { algorithm }));
@@ -187,6 +192,8 @@ impl Due {
             return;
         }
         let fingerprint = key.fingerprint;
+        // An address may be many machines: what the second look met may be younger than the first look.
+        let since = now.at;
         let first = match published.first_clean {
             None if now.holds(Rule::TwoSweeps, false) => now.at,
             None => {
@@ -196,7 +203,7 @@ impl Due {
         };
         let until = first + now.settings.policy.sweep_gap;
         if now.holds(Rule::TwoSweeps, now.at >= until) {
-            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since: first }));
+            self.steps.push(Step::Record(Fact::SeenEverywhere { key: fingerprint, since }));
         } else {
             self.waits.push(Wait::SecondSweep { selector: key.selector.clone(), until });
         }
@@ -206,12 +213,13 @@ impl Due {
     fn make_ready(&mut self, now: Now<'_>, line: &Line, propagated: &Propagated) {
         let key = &propagated.key;
         let selector = || key.selector.clone();
-        let looks = match now.holds(Rule::FreshLook, false) {
-            true => Some(true),
-            false => self.sweep(now, key, true),
-        };
-        let Some(clean) = looks else {
-            return;
+        let clean = if now.holds(Rule::FreshLook, false) {
+            true
+        } else {
+            match self.sweep(now, key, true) {
+                Some(clean) => clean && self.providers_answer(now, key),
+                None => return,
+            }
         };
         let lacking: Vec<_> = now.settings.hosts.iter().filter(|h| !key.delivered.contains_key(*h)).cloned().collect();
         for host in &lacking {
@@ -279,7 +287,7 @@ impl Due {
 
     /// retiring -> withdrawn: the private half goes after the grace, the record after the window.
     fn retire(&mut self, now: Now<'_>, line: &Line, retiring: &Retiring) {
-        let Retiring { key, stopped, last_use, .. } = retiring;
+        let Retiring { key, stopped, .. } = retiring;
         let policy = &now.settings.policy;
         let selector = || key.selector.clone();
 
@@ -292,14 +300,11 @@ impl Due {
             self.waits.push(Wait::Grace { selector: selector(), until: grace });
         }
 
-        let overruled = matches!(&line.request, Some(r) if r.intent == Intent::Retire { key: key.fingerprint });
-        let used = last_use.as_ref().filter(|u| !overruled && !now.holds(Rule::StillUsed, u.at <= *stopped));
-        let window = policy.window.max(now.ledger.maxima(&key.selector).positive());
-        let until = used.map_or(*stopped, |u| u.at) + window;
+        let (until, used) = now.needed_until(line, retiring);
         if !now.holds(Rule::Window, now.at >= until) {
             self.watch(now, key);
             self.waits.push(match used {
-                Some(u) if now.at >= *stopped + window + window => {
+                Some(u) if now.at >= *stopped + policy.window + policy.window => {
                     Wait::StillUsedTooLong { selector: selector(), by: u.by.clone(), at: u.at }
                 }
                 Some(u) => Wait::StillUsed { selector: selector(), by: u.by.clone(), at: u.at, until },
@@ -358,6 +363,9 @@ impl Due {
                         self.steps.push(Step::Record(Fact::Emptied { key, provider }));
                     }
                 }
+                Some(View::Txt { texts, .. }) if keys_in(texts).iter().any(|other| *other != key.fingerprint) => {
+                    self.waits.push(now.not_usable(&name, provider, now.seen.view(&name, provider)));
+                }
                 Some(view @ (View::Absent | View::Txt { .. })) => {
                     let old = view.texts().contains(&old).then(|| old.clone());
                     self.steps.push(Step::Empty {
@@ -392,7 +400,9 @@ impl Due {
                 continue;
             };
             let ours = |text: &&_| {
-                **text == key.revocation() || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                **text == key.revocation()
+                    || keys_in(std::slice::from_ref(*text)).contains(&key.fingerprint)
+                    || now.holds(Rule::OursOnly, false)
             };
             for text in view.texts().iter().filter(ours) {
                 nothing_left = false;
@@ -490,6 +500,15 @@ impl Due {
         Some(false)
     }
 
+    /// Whether every provider said what it holds: one that did not may have lost the record a moment ago.
+    fn providers_answer(&mut self, now: Now<'_>, key: &Key) -> bool {
+        let name = key.record_name(&now.ledger.domain);
+        let views = now.settings.providers.iter().map(|provider| (provider, now.seen.view(&name, provider)));
+        let mute: Vec<_> = views.filter(|(_, view)| matches!(view, None | Some(View::Unknown(_)))).collect();
+        self.waits.extend(mute.iter().map(|(provider, view)| now.not_usable(&name, provider, *view)));
+        now.holds(Rule::UnknownIsNotMissing, mute.is_empty())
+    }
+
     /// Looks at a record that must not change, and says so when it did.
     fn watch(&mut self, now: Now<'_>, key: &Key) {
         let name = key.record_name(&now.ledger.domain);
@@ -506,7 +525,7 @@ impl Due {
     }
 }
 
-impl Now<'_> {
+impl<'a> Now<'a> {
     fn holds(&self, rule: Rule, satisfied: bool) -> bool {
         self.settings.policy.holds(rule, satisfied)
     }
@@ -516,6 +535,15 @@ impl Now<'_> {
         let policy = &self.settings.policy;
         let safety = if emergency { Span::ZERO } else { policy.publish_safety };
         self.ledger.maxima(selector).longest(policy) + safety
+    }
+
+    /// Until when the record of a stopped key is needed, and who was seen to use the key after it stopped.
+    fn needed_until<'r>(&self, line: &Line, retiring: &'r Retiring) -> (Time, Option<&'r Use>) {
+        let Retiring { key, stopped, last_use, .. } = retiring;
+        let overruled = matches!(&line.request, Some(r) if r.intent == Intent::Retire { key: key.fingerprint });
+        let used = last_use.as_ref().filter(|u| !overruled && !self.holds(Rule::StillUsed, u.at <= *stopped));
+        let window = self.settings.policy.window.max(self.ledger.maxima(&key.selector).positive());
+        (used.map_or(*stopped, |u| u.at) + window, used)
     }
 
     /// When no cache can have a removed record any more; `None` while a server has it.
@@ -535,8 +563,9 @@ impl Now<'_> {
         if let Some((phase, _)) = self.ledger.keys().find(key_here)
             && !self.holds(Rule::FreeSlot, phase == Phase::Gone)
         {
-            let until = self.ledger.lines.values().flat_map(|line| &line.outgoing).find_map(|o| match o {
-                Outgoing::Retiring(r) if r.key.selector == *selector => Some(r.stopped + policy.window),
+            let outgoing = |line: &'a Line| line.outgoing.iter().map(move |outgoing| (line, outgoing));
+            let until = self.ledger.lines.values().flat_map(outgoing).find_map(|(line, outgoing)| match outgoing {
+                Outgoing::Retiring(r) if r.key.selector == *selector => Some(self.needed_until(line, r).0),
                 Outgoing::Revoked(r) if r.key.selector == *selector => Some(r.since + policy.revoked_retention),
                 Outgoing::Withdrawn(w) if w.key.selector == *selector => self.hidden_at(w),
                 _ => None,

@@ -23,6 +23,8 @@ struct Page {
     stale: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
     /// What the provider has, when both servers lag.
     coming: Option<BTreeMap<Fqdn, Vec<TxtText>>>,
+    /// The provider cannot be asked.
+    blind: bool,
     host_refuses: Option<&'static str>,
     clock: Witness,
     ttl: u32,
@@ -49,6 +51,7 @@ impl Page {
             zone: BTreeMap::new(),
             stale: None,
             coming: None,
+            blind: false,
             host_refuses: None,
             clock: Witness::Unknown,
             ttl: 3600,
@@ -72,6 +75,7 @@ impl Page {
                 Answer::Txt { ttl, texts } => View::Txt { ttl, texts },
                 _ => View::Absent,
             };
+            let view = if self.blind { View::Unknown("no answer".into()) } else { view };
             let second = self.stale.as_ref().unwrap_or(&self.zone);
             let answers = vec![
                 ServerAnswer { server: "ns1".into(), answer: served(&self.zone) },
@@ -196,8 +200,8 @@ fn a_rotation_by_the_clock() {
     assert_eq!(page.advance(), ["Generate", "Publish", "Written", "Carried", "SweptClean", "wait SecondSweep"]);
     page.at = page.at + MINUTE;
     assert_eq!(page.advance(), ["SeenEverywhere", "Deliver", "wait Caches"]);
-    // One hour of TTL and one of safety, from the first clean sweep.
-    page.at = page.at + Span::hours(2) + Span::ZERO;
+    // One hour of TTL and one of safety, from the second clean sweep: the first may have met another machine.
+    page.at = page.at + Span::hours(2);
     assert_eq!(page.advance(), ["Committed", "Switch", "Activated", "wait Grace", "wait Window"]);
     assert_eq!(page.phases(), "s2 active, s1 retiring");
     page.at = page.at + Span::hours(72);
@@ -237,6 +241,20 @@ fn a_record_that_its_provider_lost_counts_as_lost_before_the_servers_know() {
     page.coming = Some(BTreeMap::new());
     assert_eq!(page.advance()[..2], ["Missed", "Publish"]);
     assert_eq!(page.phases(), "s2 published, s1 active");
+}
+
+#[test]
+fn a_provider_that_cannot_be_asked_stops_the_switch() {
+    let mut page = Page::with_s1();
+    page.ask(Intent::Rotate);
+    page.advance();
+    page.at = page.at + MINUTE;
+    page.advance();
+    page.at = page.at + Span::hours(2);
+    page.blind = true;
+    assert_eq!(page.advance(), ["wait Unknown"]);
+    page.blind = false;
+    assert_eq!(page.advance()[0], "Committed");
 }
 
 #[test]
@@ -318,6 +336,10 @@ fn a_key_that_is_still_used_keeps_its_record() {
     page.ledger.record(&used, page.at).unwrap();
     page.at = page.at + Span::days(15);
     assert!(page.advance().contains(&"wait StillUsed".to_owned()));
+    // Whoever wants its selector waits as long.
+    page.ask(Intent::Rotate);
+    assert_eq!(page.plan().wake, Some(page.at + Span::days(15)));
+    page.ledger.record(&Fact::Answered { algorithm: Algorithm::Rsa }, page.at).unwrap();
     page.at = page.at + Span::days(15);
     assert!(page.advance().contains(&"Withdraw".to_owned()));
 }
@@ -383,4 +405,31 @@ fn whoever_had_the_selector_before_is_waited_for_in_caches() {
     assert_eq!(page.advance(), ["wait Caches"]);
     page.at = page.at + Span::hours(1);
     assert_eq!(page.advance()[0], "Committed");
+}
+
+#[test]
+fn a_key_that_came_back_beside_its_successor_gets_no_gravestone() {
+    let mut page = Page::with_s1();
+    let first = page.active();
+    for _ in 0..2 {
+        page.ask(Intent::Rotate);
+        page.advance();
+        page.advance();
+        page.at = page.at + MINUTE;
+        page.advance();
+        page.at = page.at + Span::hours(2);
+        page.advance();
+        page.at = page.at + Span::days(30);
+        page.advance();
+        page.at = page.at + Span::hours(2);
+        page.advance();
+    }
+    assert_eq!(page.phases(), "s1 active, s1 gone, s2 gone");
+    let name: Fqdn = "s1._domainkey.example.com".parse().unwrap();
+    let old = page.ledger.key(&first).unwrap().1.record();
+    page.zone.get_mut(&name).unwrap().push(old);
+    page.ask(Intent::Revoke { key: first });
+    page.advance();
+    assert_eq!(page.phases(), "s1 active, s1 withdrawn, s2 gone");
+    assert_eq!(page.zone[&name], [page.ledger.key(&page.active()).unwrap().1.record()]);
 }

@@ -22,7 +22,7 @@ mod bad_input_tests;
 #[path = "contract_tests.rs"]
 mod contract_tests;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,8 @@
 //! A row is kept with the texts that a reporter sent; nothing in it was checked by us, and everything in it may have
 //! been chosen by whoever sent the mail.
 
-use std::fmt;
 use core::net::IpAddr;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 

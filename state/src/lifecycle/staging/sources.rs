@@ -1,8 +1,8 @@
 //! Whose mail a row is about: ours, somebody's who forwards, a sender nobody named, or a forger's.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use core::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -5,23 +5,11 @@ use std::fmt::Write as _;
 use dkimctl_state::name::SigningDomain;
 use serde::Serialize;
 
-use super::error::{Error, Exit};
-use super::local_host;
-use super::shell::Shell;
+use crate::cli::error::{Error, Exit};
+use crate::cli::local_host;
+use crate::cli::shell::Shell;
 use crate::host::order::Verdict;
 use crate::report::{Paint, Report};
-
-/// The mail host's side: carry out what lies in the outbox
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Apply(ApplyArgs),
-}
 
 /// Verify the manifest, write keys, edit tables, reload, probe, and leave a signed receipt
 ///
@@ -31,7 +19,7 @@ enum Command {
 Examples:
   dkimctl host apply --host /etc/dkimctl/host.toml
   dkimctl host apply --retry            a key that was refused is tried once more")]
-struct ApplyArgs {
+pub struct Args {
     /// What this host knows of itself
     #[arg(long, value_name = "FILE", default_value = "/etc/dkimctl/host.toml")]
     host: PathBuf,
@@ -41,7 +29,6 @@ struct ApplyArgs {
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
-    let Command::Apply(args) = args.command;
     let applied = local_host::apply(&args.host, args.retry)?;
     for why in &applied.unknown {
         shell.warn(why);
