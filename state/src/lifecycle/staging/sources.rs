@@ -116,7 +116,7 @@ impl Ours<'_> {
     pub fn classify<'r>(&self, rows: &'r [Row], floor: &Floor) -> Vec<Classified<'r>> {
         let mut all: Vec<Classified<'r>> = rows.iter().map(|row| self.class(row)).collect();
         let steady = steady_sources(&all, floor);
-        for one in all.iter_mut().filter(|one| one.class == Class::Spoof) {
+        for one in all.iter_mut().filter(|one| is_bare(one)) {
             if steady.contains(&one.row.source) && !self.is_not_ours(&one.row.source.to_string(), Some(one.row.source))
             {
                 one.class = Class::Unresolved;
@@ -240,11 +240,16 @@ fn organization(domain: &str) -> String {
     name.and_then(|name| by_suffix_list(&name)).map_or_else(|| domain.to_owned(), |name| name.to_string())
 }
 
+/// Nothing vouches for it at all. What authenticates as somebody who was said not to be ours has been looked at.
+fn is_bare(one: &Classified<'_>) -> bool {
+    one.class == Class::Spoof && passing_domains(one.row).is_empty()
+}
+
 /// Addresses without any credentials, seen on many days with about the same volume: a forgotten machine of ours looks
 /// like this, and a forger's rarely does.
 fn steady_sources(all: &[Classified<'_>], floor: &Floor) -> BTreeSet<IpAddr> {
     let mut days: BTreeMap<IpAddr, BTreeMap<Day, u64>> = BTreeMap::new();
-    for one in all.iter().filter(|one| one.class == Class::Spoof) {
+    for one in all.iter().filter(|one| is_bare(one)) {
         *days.entry(one.row.source).or_default().entry(one.row.day).or_default() += one.row.count;
     }
     let steady = |days: &BTreeMap<Day, u64>| {
