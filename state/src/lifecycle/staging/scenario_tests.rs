@@ -332,7 +332,7 @@ fn a_new_service_on_day_10_blocks_until_somebody_says_whose_it_is() {
     page.sender("crm", "crm1", Cadence::Daily, morning(17));
     page.course.senders[0].domains.push("example.net".parse().unwrap());
     let (state, closed) = page.closed(morning(18));
-    assert_eq!((state, closed.contains(&"days")), (State::Insufficient, true), "{closed:?}");
+    assert_eq!((state, closed.contains(&"days")), (State::Blocked, true), "{closed:?}");
     assert_eq!(page.gate("days", morning(18)).earliest, Some(morning(31)));
     assert!(page.closed(morning(33)).1.contains(&"worst-sender"), "it never passed");
 }
