@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod dmarc;
 pub mod dns;
 pub mod embedded_dns;
 pub mod files;

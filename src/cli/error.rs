@@ -126,6 +126,7 @@ said_by_themselves!(
     ProviderBuildError,
     SigningKeyError,
     WriteError,
+    crate::dmarc::publish::PublishError,
     crate::keygen::KeyError
 );
 

@@ -12,6 +12,7 @@ mod adopt;
 mod advance;
 mod completions;
 mod demo;
+mod dmarc;
 mod dns;
 mod drive;
 mod error;
@@ -109,6 +110,7 @@ enum Command {
     Hold(hold::Args),
     Release(release::Args),
     Log(log::Args),
+    Dmarc(dmarc::Args),
     Dns(dns::Args),
     Secrets(secrets::Args),
     Host(host::Args),
@@ -138,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Hold(args) => hold::run(&shell, args),
         Command::Release(args) => release::run(&shell, args),
         Command::Log(args) => log::run(&shell, args),
+        Command::Dmarc(args) => dmarc::run(&shell, args),
         Command::Dns(args) => dns::run(&shell, args),
         Command::Secrets(args) => secrets::run(&shell, args),
         Command::Host(args) => host::run(&shell, args),

@@ -316,7 +316,7 @@ fn without_spf(config: &Config, domain: &SigningDomain) -> Error {
 }
 
 /// The resolver that was named, or the system's first.
-fn asked(named: Option<SocketAddr>) -> Result<Recursive, Error> {
+pub(super) fn asked(named: Option<SocketAddr>) -> Result<Recursive, Error> {
     let server = named.or_else(|| system_resolvers().into_iter().next());
     server
         .map(Recursive::new)
@@ -324,7 +324,7 @@ fn asked(named: Option<SocketAddr>) -> Result<Recursive, Error> {
 }
 
 /// An address with or without a port, or a host's name with one.
-fn resolver(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn resolver(text: &str) -> Result<SocketAddr, String> {
     use std::net::ToSocketAddrs;
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok((ip, 53).into());

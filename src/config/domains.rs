@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dkimctl_state::lifecycle::policy::Policy;
 use dkimctl_state::lifecycle::settings::{Settings, SlotPattern, Slots};
+use dkimctl_state::lifecycle::staging::policy::StagingPolicy;
 use dkimctl_state::name::{Label, NameError, Selector, SigningDomain};
 use dkimctl_state::record::dkim::Algorithm;
 use dkimctl_state::time::Time;
@@ -33,6 +34,7 @@ pub struct Profile {
     hosts: Vec<Label>,
     policy: Policy,
     spf: Option<Wanted>,
+    dmarc: Option<Arc<StagingPolicy>>,
     /// The selector that makes the longest record name.
     longest: Selector,
 }
@@ -77,6 +79,12 @@ impl Domains {
     /// What the domain's SPF record is to say; `None` if that is no affair of ours.
     pub fn spf(&self, domain: &SigningDomain) -> Option<Wanted> {
         self.0[self.position(domain)?].1.spf.clone()
+    }
+
+    /// How the domain's DMARC policy is staged; the default where nothing is configured.
+    pub fn dmarc(&self, domain: &SigningDomain) -> StagingPolicy {
+        let profile = self.position(domain).map(|at| &self.0[at].1);
+        profile.and_then(|profile| profile.dmarc.as_deref()).cloned().unwrap_or_default()
     }
 
     /// The configured name that was probably meant.
@@ -334,7 +342,8 @@ impl<'a> Layers<'a> {
         }
         let longest = longest(&slots).ok_or_else(|| at_name(Mistake::EmptyList("selectors")))?;
         let spf = [self.own, self.defaults].into_iter().find_map(|layer| layer.choices.spf.clone());
-        let profile = Profile { slots, rsa_bits, ttl, providers, hosts, policy: own_policy, spf, longest };
+        let dmarc = [self.own, self.defaults].into_iter().find_map(|layer| layer.choices.dmarc.clone()).map(Arc::new);
+        let profile = Profile { slots, rsa_bits, ttl, providers, hosts, policy: own_policy, spf, dmarc, longest };
         profile
             .policy
             .validate(dkimctl_state::time::Span::seconds(ttl.into()))

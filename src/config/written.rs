@@ -43,6 +43,7 @@ pub struct Choices {
     pub policy: Option<Policy>,
     /// Who sends for the domain, and where its SPF record is to end.
     pub spf: Option<crate::spf::desired::Wanted>,
+    pub dmarc: Option<dkimctl_state::lifecycle::staging::policy::StagingPolicy>,
 }
 
 /// The keys of every type of provider; which of them a type takes is judged later, with the key's place at hand.

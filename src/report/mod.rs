@@ -4,6 +4,7 @@
 //! JSON begins with `"schema": 1`, holds the same values, and only ever gains fields.
 
 pub mod demo;
+pub mod dmarc;
 pub mod hints;
 pub mod host;
 pub mod log;

@@ -243,7 +243,7 @@ fn raw_message(added: &[Header], message: &Message) -> Vec<u8> {
 }
 
 /// The one record that a verification may see. Everything else is answered at once: not known here.
-struct Records(HashMap<String, Txt>);
+pub(crate) struct Records(pub(crate) HashMap<String, Txt>);
 
 impl ResolverCache<Box<str>, Txt> for Records {
     fn get<Q>(&self, name: &Q) -> Option<Txt>
@@ -271,7 +271,7 @@ impl ResolverCache<Box<str>, Txt> for Records {
 }
 
 /// The value of a future that never has to wait; `None` if it wants to.
-fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,

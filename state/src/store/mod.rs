@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod chain;
 pub mod document;
+pub mod evidence;
 pub mod export;
 pub mod high_water;
 pub mod lock;

@@ -3,6 +3,7 @@
 //! A rollback journal and `synchronous=EXTRA`: at rest there is one file, and what was committed survives a power
 //! cut. Whoever writes holds [`super::lock::Lock`]; revisions and the epoch are checked all the same.
 
+mod evidence;
 mod open;
 pub(in crate::store) mod schema;
 

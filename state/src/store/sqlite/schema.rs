@@ -7,7 +7,7 @@ pub(in crate::store) const APPLICATION_ID: i32 = 0x444b_494d;
 
 /// Step `n` makes format `n + 1`. A step that was released is never edited; a new format is a new step at the end,
 /// and a file of the format before it goes to `tests/fixtures`.
-pub(in crate::store) const STEPS: &[&str] = &[FORMAT_1];
+pub(in crate::store) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 /// One page holds several ledgers of some 2 kB; the default of 4 kB would leave half of every page empty.
 pub(super) const PAGE_SIZE: i64 = 8192;
@@ -61,6 +61,53 @@ CREATE INDEX event_of ON event (domain, seq);
 CREATE TABLE note (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Evidence from aggregate reports (`store/evidence.rs`).
+///
+/// - `report.hash` and `report.number` are the first 16 octets of SHA-256: over what the report says, and over
+///   (reporter, number, domain, begin, end).
+/// - `evidence` is counted together: a row for each thing that differs, whatever the number of messages. `text` holds
+///   what repeats. `quality` is trust, and 4 if the report was complete.
+const FORMAT_2: &str = "
+CREATE TABLE text (
+    id   INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE report (
+    id        INTEGER PRIMARY KEY,
+    domain    INTEGER NOT NULL REFERENCES text (id),
+    reporter  INTEGER NOT NULL REFERENCES text (id),
+    name      TEXT    NOT NULL,
+    begin     INTEGER NOT NULL,
+    until     INTEGER NOT NULL,
+    published INTEGER NOT NULL REFERENCES text (id),
+    quality   INTEGER NOT NULL,
+    records   INTEGER NOT NULL,
+    messages  INTEGER NOT NULL,
+    aligned   INTEGER NOT NULL,
+    received  INTEGER NOT NULL,
+    hash      BLOB    NOT NULL CHECK (length(hash) = 16),
+    number    BLOB    NOT NULL CHECK (length(number) = 16)
+) STRICT;
+CREATE UNIQUE INDEX report_hash ON report (hash);
+CREATE INDEX report_number ON report (number);
+CREATE INDEX report_of ON report (domain, until);
+
+CREATE TABLE evidence (
+    domain      INTEGER NOT NULL,
+    day         INTEGER NOT NULL,
+    reporter    INTEGER NOT NULL,
+    quality     INTEGER NOT NULL,
+    published   INTEGER NOT NULL,
+    source      BLOB    NOT NULL CHECK (length(source) IN (4, 16)),
+    header_from INTEGER NOT NULL,
+    auth        INTEGER NOT NULL,
+    outcome     INTEGER NOT NULL,
+    count       INTEGER NOT NULL CHECK (count >= 0),
+    PRIMARY KEY (domain, day, reporter, quality, published, source, header_from, auth, outcome)
 ) STRICT, WITHOUT ROWID;
 ";
 

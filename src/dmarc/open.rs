@@ -1,0 +1,206 @@
+//! Finds the reports in whatever is given: XML, gzip, zip, messages, mailboxes, directories, standard input.
+//!
+//! What something is, its first octets say; names and media types lie too often.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::limits;
+
+mod archive;
+mod mail;
+
+pub use mail::Envelope;
+
+/// Who is told of what was found.
+pub trait Visitor {
+    /// The XML of one report. `envelope` is the message that it came in.
+    fn report(&mut self, name: &str, envelope: Option<&Envelope<'_>>, xml: &mut dyn Read);
+
+    /// Something that holds no report that can be read, and why.
+    fn refused(&mut self, name: &str, why: String);
+}
+
+/// What something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Xml,
+    Gzip,
+    Zip,
+    Mbox,
+    Message,
+    Refused(&'static str),
+}
+
+const HEAD: usize = 1024;
+
+fn kind(head: &[u8]) -> Kind {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = text.trim_ascii_start();
+    match head {
+        [0x1f, 0x8b, ..] => Kind::Gzip,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => {
+            Kind::Refused("it is an Outlook message (.msg), which is not read; save it as .eml")
+        }
+        [0xff, 0xfe, b'<', 0, ..] | [0xfe, 0xff, 0, b'<', ..] | [b'<', 0, ..] | [0, b'<', ..] => Kind::Xml,
+        _ if text.is_empty() => Kind::Refused("it is empty"),
+        _ if text[0] == b'<' => Kind::Xml,
+        _ if text.trim_ascii() == b"unused" => {
+            Kind::Refused("the reporter sent the word `unused` in place of a report, a mistake that some make")
+        }
+        _ if head.starts_with(b"From ") => Kind::Mbox,
+        _ if is_header(text) => Kind::Message,
+        _ if head.get(257..262) == Some(b"ustar") => Kind::Refused("it is a tar archive; unpack it first"),
+        _ => Kind::Refused("it is neither XML, gzip, zip nor a message"),
+    }
+}
+
+/// `Name: value`, the first line of a message (RFC 5322 section 2.2).
+fn is_header(head: &[u8]) -> bool {
+    let name = head.iter().take_while(|b| b.is_ascii_graphic() && **b != b':').count();
+    name > 0 && name < 78 && head.get(name) == Some(&b':')
+}
+
+/// Walks over a path and everything below it.
+pub fn path(path: &Path, visitor: &mut dyn Visitor) {
+    let name = path.display().to_string();
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => directory(path, visitor),
+        Ok(_) => match File::open(path) {
+            Ok(file) => file_at(&name, file, visitor),
+            Err(error) => visitor.refused(&name, format!("it cannot be opened: {error}")),
+        },
+        Err(error) => visitor.refused(&name, format!("it cannot be opened: {error}")),
+    }
+}
+
+/// Standard input, or anything else that flows.
+pub fn stream(name: &str, input: impl Read, visitor: &mut dyn Visitor) {
+    inside(name, &mut BufReader::new(input), 0, None, visitor);
+}
+
+/// So many names are held and sorted at a time.
+const NAMES: usize = 50_000;
+
+/// A directory, a maildir too: what is in `tmp` beside `cur` was not delivered yet. Hidden files are no reports.
+fn directory(dir: &Path, visitor: &mut dyn Visitor) {
+    let name = dir.display().to_string();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => return visitor.refused(&name, format!("it cannot be listed: {error}")),
+    };
+    let maildir = dir.join("cur").is_dir();
+    let mut found: Vec<PathBuf> = Vec::new();
+    let visit = |found: &mut Vec<PathBuf>, visitor: &mut dyn Visitor| {
+        found.sort();
+        for entry in found.drain(..) {
+            // A link to a directory may lead in a circle; a link to a file may not.
+            let is_link = fs::symlink_metadata(&entry).is_ok_and(|m| m.is_symlink());
+            if is_link && entry.is_dir() {
+                visitor
+                    .refused(&entry.display().to_string(), "it is a link to a directory, and not followed".to_owned());
+            } else {
+                path(&entry, visitor);
+            }
+        }
+    };
+    for entry in entries {
+        match entry {
+            Ok(entry) => {
+                let file = entry.file_name();
+                let hidden = file.as_encoded_bytes().starts_with(b".");
+                // Folders of a maildir begin with a dot (Maildir++).
+                let folder = maildir && entry.path().is_dir();
+                if (hidden && !folder) || (maildir && file == "tmp") {
+                    continue;
+                }
+                found.push(entry.path());
+                if found.len() == NAMES {
+                    visit(&mut found, visitor);
+                }
+            }
+            Err(error) => visitor.refused(&name, format!("it cannot be listed to its end: {error}")),
+        }
+    }
+    visit(&mut found, visitor);
+}
+
+fn file_at(name: &str, mut file: File, visitor: &mut dyn Visitor) {
+    match head_of(&mut file) {
+        Err(error) => visitor.refused(name, format!("it cannot be read: {error}")),
+        // The directory of a zip stands at its end.
+        Ok(head) if kind(&head) == Kind::Zip && file.metadata().is_ok_and(|m| m.is_file()) => {
+            archive::zip(name, &mut file, 0, None, visitor);
+        }
+        Ok(head) => {
+            let rest = BufReader::with_capacity(32 << 10, file);
+            known(name, kind(&head), &mut Cursor::new(head).chain(rest), 0, None, visitor);
+        }
+    }
+}
+
+/// One thing in a container, or what flows.
+fn inside(name: &str, input: &mut dyn Read, nesting: usize, envelope: Option<&Envelope<'_>>, to: &mut dyn Visitor) {
+    match head_of(input) {
+        Err(error) => to.refused(name, format!("it cannot be read: {error}")),
+        Ok(head) => known(name, kind(&head), &mut Cursor::new(head).chain(input), nesting, envelope, to),
+    }
+}
+
+fn known(
+    name: &str,
+    kind: Kind,
+    input: &mut dyn Read,
+    nesting: usize,
+    envelope: Option<&Envelope<'_>>,
+    to: &mut dyn Visitor,
+) {
+    if nesting > limits::NESTING {
+        return to.refused(name, format!("it is packed more than {} times", limits::NESTING));
+    }
+    match kind {
+        Kind::Xml => to.report(name, envelope, input),
+        Kind::Gzip => inside(name, &mut MultiGzDecoder::new(input), nesting + 1, envelope, to),
+        Kind::Zip => match whole(input, limits::MESSAGE) {
+            Ok(bytes) => archive::zip(name, &mut Cursor::new(bytes), nesting, envelope, to),
+            Err(why) => to.refused(name, why),
+        },
+        Kind::Message => match whole(input, limits::MESSAGE) {
+            Ok(bytes) => mail::message(name, &bytes, nesting, to),
+            Err(why) => to.refused(name, why),
+        },
+        Kind::Mbox => mail::mbox(name, &mut BufReader::new(input), nesting, to),
+        Kind::Refused(why) => to.refused(name, why.to_owned()),
+    }
+}
+
+fn head_of(input: &mut (impl Read + ?Sized)) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    input.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn whole(input: &mut dyn Read, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut input = input.take(most + 1);
+    loop {
+        // Growing by doubling would hold twice of what is there.
+        bytes.reserve_exact(STEP);
+        match input.by_ref().take(STEP as u64).read_to_end(&mut bytes) {
+            Err(error) => return Err(format!("it cannot be read: {error}")),
+            Ok(0) => return Ok(bytes),
+            Ok(_) if bytes.len() as u64 > most => return Err(format!("it is larger than {} MiB", most >> 20)),
+            Ok(_) => {}
+        }
+    }
+}
+
+const STEP: usize = 1 << 20;
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+pub(crate) mod tests;

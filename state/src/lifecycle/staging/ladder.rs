@@ -1,0 +1,110 @@
+//! The rungs: which record stands on which, and what text a step to another one writes.
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Profile, StagingPolicy, Thresholds};
+use crate::record::dmarc::{DmarcRecord, Policy};
+
+/// Where a domain stands, the lowest first.
+///
+/// | rung | record | leaves when |
+/// |---|---|---|
+/// | none | `p=none` | the gates to quarantine are open |
+/// | quarantine-test | `p=quarantine; t=y; pct=0` | `rehearsal` is over, and the gates are still open |
+/// | quarantine | `p=quarantine` | the gates to reject are open |
+/// | reject-test | `p=reject; t=y; pct=0` | `rehearsal` is over, and the gates are still open |
+/// | reject | `p=reject; np=reject` | - |
+/// | parked | `p=reject; sp=reject; np=reject` | the domain begins to send |
+///
+/// `t=y` is for receivers that know RFC 9989, `pct=0` for those that know RFC 7489 alone; each ignores the other's.
+/// There are no 5, 10, 25 percent in between: such values were never applied accurately (RFC 9989 appendix A.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    None,
+    QuarantineTest,
+    Quarantine,
+    RejectTest,
+    Reject,
+    Parked,
+}
+
+impl Rung {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rung::None => "none",
+            Rung::QuarantineTest => "quarantine-test",
+            Rung::Quarantine => "quarantine",
+            Rung::RejectTest => "reject-test",
+            Rung::Reject => "reject",
+            Rung::Parked => "parked",
+        }
+    }
+
+    /// Where a record stands. A rehearsal is one for either generation of receivers.
+    pub fn of(record: &DmarcRecord) -> Rung {
+        let rehearsal = record.testing == Some(true) || record.percent.is_some_and(|percent| percent < 100);
+        match (record.policy.unwrap_or(Policy::None), rehearsal) {
+            (Policy::None, _) => Rung::None,
+            (Policy::Quarantine, true) => Rung::QuarantineTest,
+            (Policy::Quarantine, false) => Rung::Quarantine,
+            (Policy::Reject, true) => Rung::RejectTest,
+            (Policy::Reject, false) => Rung::Reject,
+        }
+    }
+
+    /// The next rung; `None` at the top of the profile.
+    pub fn next(self, policy: &StagingPolicy) -> Option<Rung> {
+        match self {
+            Rung::None => Some(Rung::QuarantineTest),
+            Rung::QuarantineTest => Some(Rung::Quarantine),
+            Rung::Quarantine if policy.profile == Profile::Users && !policy.accept_list_breakage => None,
+            Rung::Quarantine => Some(Rung::RejectTest),
+            Rung::RejectTest => Some(Rung::Reject),
+            Rung::Reject | Rung::Parked => None,
+        }
+    }
+
+    /// What has to hold before the next rung.
+    pub fn thresholds(self, policy: &StagingPolicy) -> &Thresholds {
+        match self {
+            Rung::None | Rung::QuarantineTest => &policy.to_quarantine,
+            _ => &policy.to_reject,
+        }
+    }
+
+    pub fn is_rehearsal(self) -> bool {
+        matches!(self, Rung::QuarantineTest | Rung::RejectTest)
+    }
+
+    /// Whether receivers of either generation do something to failing mail.
+    pub fn enforces(self) -> bool {
+        self >= Rung::Quarantine
+    }
+
+    /// The record of this rung, made of the one that stands: addresses, alignment and unknown tags stay.
+    pub fn record(self, base: &DmarcRecord) -> DmarcRecord {
+        let policy = match self {
+            Rung::None => Policy::None,
+            Rung::QuarantineTest | Rung::Quarantine => Policy::Quarantine,
+            _ => Policy::Reject,
+        };
+        let mut record = DmarcRecord { policy: Some(policy), testing: None, percent: None, ..base.clone() };
+        if self.is_rehearsal() {
+            (record.testing, record.percent) = (Some(true), Some(0));
+        }
+        match self {
+            // RFC 9989 section 4.7: np= is for names that do not exist, of which no mail is honest.
+            Rung::Reject => record.nonexistent = Some(Policy::Reject),
+            Rung::Parked => (record.subdomains, record.nonexistent) = (Some(Policy::Reject), Some(Policy::Reject)),
+            _ => {}
+        }
+        record
+    }
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
