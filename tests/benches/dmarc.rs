@@ -53,6 +53,7 @@ fn take_in(store: Option<&mut dyn EvidenceStore>, inputs: &[Vec<u8>]) -> u64 {
     let nobody = |_: &Fqdn| Err::<Vec<TxtText>, _>("offline".to_owned());
     let mut say = |entry: &Entry| drop(black_box(entry.messages));
     let now = Time::from_unix(1_800_000_000);
+    let store = store.map(|store| store as &mut dyn EvidenceStore);
     let mut run = Ingest::new(store, Authenticator::new(&nobody), now, false, &mut say);
     for input in inputs {
         run.stream("r", input.as_slice());

@@ -96,7 +96,8 @@ pub struct StagingPolicy {
     pub profile: Profile,
     /// For the way to `quarantine`.
     pub to_quarantine: Thresholds,
-    /// For the way to `reject`.
+    /// For the way to `reject`. What is not given keeps the default of this way, not of the other.
+    #[serde(deserialize_with = "thresholds_to_reject")]
     pub to_reject: Thresholds,
     /// How long a rung with `t=y; pct=0` stands: 7 days. Its policy has no effect yet; lists begin to rewrite From.
     pub rehearsal: Span,
@@ -231,5 +232,27 @@ impl std::fmt::Display for Permille {
             0 => write!(f, "{} %", self.0 / 10),
             tenth => write!(f, "{}.{tenth} %", self.0 / 10),
         }
+    }
+}
+
+fn thresholds_to_reject<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Thresholds, D::Error> {
+    use serde::de::Error;
+    let given = serde_json::Map::deserialize(deserializer)?;
+    let mut all = serde_json::to_value(Thresholds::reject()).map_err(D::Error::custom)?;
+    if let Some(all) = all.as_object_mut() {
+        all.extend(given);
+    }
+    serde_json::from_value(all).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_keeps_the_default_of_its_own_way() {
+        let policy: StagingPolicy = serde_json::from_str(r#"{"to_reject": {"reporters": 5}}"#).unwrap();
+        assert_eq!(policy.to_reject, Thresholds { reporters: 5, ..Thresholds::reject() });
+        assert!(serde_json::from_str::<StagingPolicy>(r#"{"to_reject": {"reporter": 5}}"#).is_err());
     }
 }
