@@ -2,14 +2,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Subcommand;
 use dkimctl_state::lifecycle::settings::Settings;
-use dkimctl_state::lifecycle::staging::spf::{Ending, SpfFacts, SpfPolicy};
+use dkimctl_state::lifecycle::staging::evidence::Outcome;
+use dkimctl_state::lifecycle::staging::ladder::Rung;
+use dkimctl_state::lifecycle::staging::spf::{Ending, Goal, SpfFacts, SpfPolicy};
 use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::record::txt::TxtText;
+use dkimctl_state::store::evidence::EvidenceStore as _;
+use dkimctl_state::time::{Span, Time};
 
 use super::error::{Error, Exit};
 use super::machine::{self, ReadState, WriteState};
 use super::shell::Shell;
 use crate::config::Config;
+use crate::dmarc::stage::rung_of;
 use crate::observe::recursive::system_resolvers;
 use crate::report::spf::{AdoptReport, Applied, ApplyReport, CheckReport, Checked, EvalReport};
 use crate::spf::desired::Wanted;
@@ -226,9 +231,7 @@ fn apply_one(
         since: None,
         goal: wanted.goal,
         sound: before.is_sound(),
-        reject_since: None,
-        dkim_only: None,
-        passing: None,
+        ..state.evidence(settings, now)?
     };
     let plan = publish::plan(&dns, state.store(), &subject, facts, &SpfPolicy::default(), now)?;
     let changes = !plan.changes.is_empty();
@@ -300,6 +303,32 @@ enum State {
 impl State {
     fn write(shell: &Shell, config: &Config) -> Result<Self, Error> {
         Ok(State::Write(WriteState::open(shell, config, "spf apply")?))
+    }
+
+    /// What the DMARC reports of the last 30 days say; nothing where there are none.
+    fn evidence(&self, settings: &Settings, now: Time) -> Result<SpfFacts, Error> {
+        let domain = settings.domain.as_fqdn();
+        let since = now - Span::days(30);
+        let rows = match self {
+            State::Read(state) => state.0.rows(domain, since)?,
+            State::Write(state) => state.store.rows(domain, since)?,
+        };
+        let count = |wanted: fn(&Outcome) -> bool| {
+            let counted: u64 = rows.iter().filter(|row| wanted(&row.outcome)).map(|row| row.count).sum();
+            (!rows.is_empty()).then_some(counted)
+        };
+        let course = crate::dmarc::publish::course(self.store(), &settings.domain);
+        let stands = course.ok().and_then(|course| course.trail.last().cloned());
+        let rejects = stands.filter(|stood| rung_of(&stood.text) == Some(Rung::Reject));
+        Ok(SpfFacts {
+            ending: Ending::Nothing,
+            since: None,
+            goal: Goal::Soft,
+            sound: false,
+            reject_since: rejects.map(|stood| stood.since),
+            dkim_only: count(|outcome| outcome.dkim && !outcome.spf),
+            passing: count(|outcome| outcome.dkim || outcome.spf),
+        })
     }
 
     fn store(&self) -> &dyn dkimctl_state::store::Store {
