@@ -6,40 +6,40 @@ use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::store::Store;
 use serde::Serialize;
 
-use super::error::{Error, Exit};
-use super::machine::ReadState;
-use super::shell::Shell;
+use crate::cli::error::{Error, Exit};
+use crate::cli::machine::ReadState;
+use crate::cli::shell::Shell;
+use crate::config::Config;
 use crate::report::{Paint, Report};
-
-/// Show the records that dkimctl keeps
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Show(ShowArgs),
-}
 
 /// Print the records that ought to stand now, as a zone file has them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   dkimctl dns show example.com")]
-struct ShowArgs {
+pub struct Args {
     /// The domains [default: all]
     #[arg(value_name = "DOMAIN")]
     domains: Vec<SigningDomain>,
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
-    let Command::Show(args) = args.command;
     let config = shell.config()?;
     let state = ReadState::open(shell, &config)?;
-    let mut records = Records::default();
-    for settings in shell.settings(&config, &args.domains)? {
+    let records = Records { records: standing(shell, &config, &state, &args.domains)? };
+    shell.show(&records)?;
+    Ok(Exit::Ok)
+}
+
+/// The records that ought to stand now.
+pub(super) fn standing(
+    shell: &Shell,
+    config: &Config,
+    state: &ReadState,
+    domains: &[SigningDomain],
+) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    for settings in shell.settings(config, domains)? {
         let ledger = state.0.load(&settings.domain)?.ledger;
         for (phase, key) in ledger.keys() {
             let text = match phase {
@@ -47,18 +47,11 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
                 Phase::Revoked => key.revocation(),
                 _ => key.record(),
             };
-            let quoted = text.quoted();
-            records.records.push(Record {
-                name: key.record_name(&ledger.domain),
-                ttl: settings.ttl,
-                text,
-                quoted,
-                phase,
-            });
+            let (name, quoted) = (key.record_name(&ledger.domain), text.quoted());
+            records.push(Record { name, ttl: settings.ttl, text, quoted, phase });
         }
     }
-    shell.show(&records)?;
-    Ok(Exit::Ok)
+    Ok(records)
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -67,10 +60,10 @@ struct Records {
 }
 
 #[derive(Debug, Serialize)]
-struct Record {
-    name: Fqdn,
-    ttl: u32,
-    text: TxtText,
+pub(super) struct Record {
+    pub name: Fqdn,
+    pub ttl: u32,
+    pub text: TxtText,
     #[serde(skip)]
     quoted: String,
     phase: Phase,
