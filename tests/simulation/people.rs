@@ -43,7 +43,7 @@ impl People {
             match wait {
                 Wait::Foreign { name, .. } => self.complained.push(name.clone()),
                 Wait::Slots { taken, .. } => {
-                    let standing = taken.iter().filter(|slot| slot.by.starts_with("a record"));
+                    let standing = taken.iter().filter(|slot| !slot.ours);
                     self.complained.extend(standing.map(|slot| slot.selector.record_name(domain)));
                 }
                 _ => {}
