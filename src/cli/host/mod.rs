@@ -12,6 +12,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant)] // made once, from the command line
 enum Command {
     Init(init::Args),
     Apply(apply::Args),

@@ -24,6 +24,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant)] // made once, from the command line
 enum Command {
     Write(write::Args),
     List(list::Args),

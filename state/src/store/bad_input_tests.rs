@@ -143,7 +143,7 @@ impl Mount {
         }
         let skip = "SKIPPED: a tmpfs cannot be mounted here (not root)";
         assert!(std::env::var_os("DKIMCTL_NO_SKIP").is_none(), "{skip}");
-        println!("{skip}");
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{skip}\n").as_bytes());
         None
     }
 
