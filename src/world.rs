@@ -1,7 +1,7 @@
 //! Everything outside, and the only match from a step to its effect. It chooses nothing: whatever a step does stands
 //! in the step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dkimctl_providers::{AtName, Guarded, Op, Outcome, ProviderError};
 use dkimctl_state::lifecycle::check::Rule;
@@ -10,7 +10,7 @@ use dkimctl_state::lifecycle::ledger::{Key, Ledger};
 use dkimctl_state::lifecycle::seen::{Seen, View, Witness};
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::step::{Step, Wave};
-use dkimctl_state::name::{Fqdn, Label, SigningDomain};
+use dkimctl_state::name::{Fqdn, Label};
 use dkimctl_state::record::dkim::Algorithm;
 use dkimctl_state::time::{Span, Time};
 
@@ -175,8 +175,7 @@ impl World<'_> {
             };
             let orders: Vec<_> = concerned.iter().map(|s| (&subjects[*s].ledger, wipes(*s))).collect();
             match self.post.instruct(host, &orders) {
-                Ok(proved) => {
-                    let mut proved: BTreeMap<SigningDomain, Vec<Fact>> = proved;
+                Ok(mut proved) => {
                     for index in indexes {
                         let domain = &subjects[steps[index].0].ledger.domain;
                         effects[index] = Ok(proved.remove(domain).unwrap_or_default());
@@ -228,7 +227,7 @@ pub fn observe(
 }
 
 fn witness(dns: &Dns, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Witness {
-    let labels: std::collections::BTreeSet<_> = names.values().flatten().collect();
+    let labels: BTreeSet<_> = names.values().flatten().collect();
     match dns.clock(labels) {
         None => Witness::Unknown,
         Some(other) if at.since(other).max(other.since(at)) <= tolerance => Witness::Agrees,

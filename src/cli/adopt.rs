@@ -5,7 +5,7 @@ use dkimctl_state::lifecycle::fact::Fact;
 use dkimctl_state::lifecycle::ledger::Key;
 use dkimctl_state::lifecycle::seen::{Answer, Sweep, View};
 use dkimctl_state::name::{Fqdn, Label, Selector, SigningDomain};
-use dkimctl_state::record::dkim::{Algorithm, Fingerprint, KeyRecord};
+use dkimctl_state::record::dkim::{Algorithm, PublicKey, key_in};
 use dkimctl_state::record::txt::TxtText;
 
 use super::error::{Error, Exit};
@@ -51,14 +51,14 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     let at = shell.now();
     let names = BTreeMap::from([(name.clone(), settings.providers.clone())]);
     let seen = looker.look(&names, at, settings.policy.clock_tolerance);
-    compare(&name, seen.sweep(&name), &key.fingerprint())?;
+    compare(&name, seen.sweep(&name), key.public())?;
 
     let mut state = WriteState::open(shell, &config, "adopt")?;
     let vault = AgeVault::open(&config.state, config.secrets.all_recipients()?)?;
     let sealed = vault.adopt(&key)?;
     let holds = |provider: &&Label| {
         let texts = seen.view(&name, provider).map(View::texts).unwrap_or_default();
-        texts.iter().any(|text| key_in(text) == Some(key.fingerprint()))
+        texts.iter().any(|text| key_in(text).as_ref() == Some(key.public()))
     };
     let fact = Fact::Adopted {
         key: Key {
@@ -83,7 +83,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
 }
 
 /// Every name server shows this key, and nothing else.
-fn compare(name: &Fqdn, sweep: Option<&Sweep>, key: &Fingerprint) -> Result<(), Error> {
+fn compare(name: &Fqdn, sweep: Option<&Sweep>, key: &PublicKey) -> Result<(), Error> {
     let answers = sweep.map(|sweep| sweep.answers.as_slice()).unwrap_or_default();
     if answers.is_empty() {
         return Err(Error::new(format!("{name}: no name server could be asked, so nothing was taken over")));
@@ -91,7 +91,7 @@ fn compare(name: &Fqdn, sweep: Option<&Sweep>, key: &Fingerprint) -> Result<(), 
     for answer in answers {
         let wrong = match &answer.answer {
             Answer::Txt { texts, .. } => match texts.as_slice() {
-                [text] if key_in(text) == Some(*key) => continue,
+                [text] if key_in(text).as_ref() == Some(key) => continue,
                 [text] if key_in(text).is_some() => "it shows another key than the file's".to_owned(),
                 [_] => "what it shows is no key record".to_owned(),
                 several => format!("it shows {} records, and verifiers take none of them", several.len()),
@@ -110,10 +110,6 @@ fn as_it_stands(sweep: Option<&Sweep>) -> Option<TxtText> {
         Answer::Txt { texts, .. } => texts.first().cloned(),
         _ => None,
     })
-}
-
-fn key_in(text: &TxtText) -> Option<Fingerprint> {
-    KeyRecord::parse(text).ok()?.key.map(|key| key.fingerprint())
 }
 
 /// The SPKI of an RSA key of 2048 bits has 294 octets (RFC 8017 appendix A.1.1).

@@ -99,7 +99,7 @@ impl Place {
             ..observe::Config::default()
         };
         let provider: Label = "files".parse().expect("a label");
-        let store = SqliteStore::create(&dir.join("state"), uuid(), &Options::read_write())?;
+        let store = SqliteStore::create(&dir.join("state"), uuid::Uuid::new_v4(), &Options::read_write())?;
         let vault = AgeVault::open(&dir.join("state"), vec![recipient]).map_err(|error| failed(error.to_string()))?;
         let key = SigningKey::open_or_create(&dir.join("state/manifest.key")).map_err(|e| failed(e.to_string()))?;
         let place = Place {
@@ -157,10 +157,6 @@ impl Place {
         let signer = DemoSigner::open(&self.host, self.now()).map_err(|error| failed(error.to_string()))?;
         signer.prove(&self.settings.domain, &self.sweeper)
     }
-}
-
-fn uuid() -> uuid::Uuid {
-    uuid::Uuid::new_v4()
 }
 
 fn settings(provider: Label) -> Settings {

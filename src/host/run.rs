@@ -232,7 +232,7 @@ impl Lookup {
     }
 }
 
-/// Where the host's own files lie below its state directory, for `host init`.
+/// The key that signs this host's receipts; made, with the state directory, if there is none yet.
 pub fn receipt_key(state: &Path) -> Result<SigningKey, RunError> {
     Dir::open_own(state, Access::mode(0o700))?;
     Ok(SigningKey::open_or_create(&state.join(RECEIPT_KEY))?)
