@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::*;
 use super::request::{Hold, Request};
-use crate::name::{Label, Selector};
+use crate::name::{Fqdn, Label, Selector};
 use crate::record::dkim::{Algorithm, Fingerprint};
+use crate::record::txt::TxtText;
 use crate::time::Time;
 
 /// Something that happened. `at` is kept by the event that carries it.
@@ -156,6 +157,39 @@ pub enum Fact {
     Hidden {
         key: Fingerprint,
     },
+    /// A record that says how mail is judged (SPF, DMARC, or that reports are taken) was taken over, or changed and
+    /// read back. It is no key's affair.
+    Policy {
+        record: PolicyRecord,
+        name: Fqdn,
+        change: PolicyChange,
+        /// `None`: nothing stood there.
+        from: Option<TxtText>,
+        /// `None`: nothing stands there now.
+        to: Option<TxtText>,
+        why: String,
+    },
+}
+
+/// Which record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyRecord {
+    Spf,
+    Dmarc,
+    /// That reports about another domain are taken (RFC 9990 section 4).
+    Reports,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// An operator agreed to the text that stood there.
+    Adopted,
+    Written,
+    RolledBack,
+    Removed,
 }
 
 /// A fact that cannot have happened, as far as the ledger knows.
@@ -181,6 +215,7 @@ impl Ledger {
                 self.lines.entry(*algorithm).or_default().request = Some(request.clone());
             }
             Fact::Answered { algorithm } => self.lines.entry(*algorithm).or_default().request = None,
+            Fact::Policy { .. } => {}
             Fact::Held { hold } => self.hold = Some(hold.clone()),
             Fact::Released => self.hold = None,
             Fact::Carried { selector, maxima } => {
@@ -233,9 +268,12 @@ impl Fact {
     /// The key that the fact is about.
     pub fn key(&self) -> Option<&Fingerprint> {
         match self {
-            Fact::Asked { .. } | Fact::Answered { .. } | Fact::Held { .. } | Fact::Released | Fact::Carried { .. } => {
-                None
-            }
+            Fact::Asked { .. }
+            | Fact::Answered { .. }
+            | Fact::Held { .. }
+            | Fact::Released
+            | Fact::Carried { .. }
+            | Fact::Policy { .. } => None,
             Fact::Sealed { key } | Fact::Adopted { key } => Some(&key.fingerprint),
             Fact::Written { key, .. }
             | Fact::SweptClean { key }

@@ -151,7 +151,7 @@ impl<'a> Now<'a> {
                     return Some((format!("{} at {provider}, which is not ours", seen.join(" and ")), None));
                 }
                 Some(View::Cname { target }) => {
-                    return Some((format!("an alias of {target}"), None));
+                    return Some((format!("an alias of {target}, which lies in no zone of ours"), None));
                 }
                 Some(View::Unsupported(why)) => return Some((why.clone(), None)),
                 Some(View::Unknown(why)) => {

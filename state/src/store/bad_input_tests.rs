@@ -52,7 +52,7 @@ fn what_is_not_a_state_is_named() {
         ("a few bytes", &|path| fs::write(path, "SQLite").unwrap(), r#"it begins with "SQLite""#),
         ("a header alone", &|path| fs::write(path, "SQLite format 3\0").unwrap(), "it is damaged"),
         ("a foreign database", &foreign, "the database of another program (application_id 0); it was not touched"),
-        ("of a newer version", &newer, "it is of format 9, but this dkimctl knows up to 2"),
+        ("of a newer version", &newer, "it is of format 9, but this dkimctl knows up to 3"),
         (
             "a directory",
             &|path| {

@@ -29,6 +29,8 @@ const PROMISES: &[Promise] = &[
     ("who was taken over commits nothing more", fenced),
     ("every commit raises the serial, and nothing else does", serial),
     ("a note is replaced by who knows what it was", notes),
+    ("a note and the facts about it are written both or neither", note_with_facts),
+    ("a note is looked at when its time has come", notes_due),
     ("a ledger that contradicts itself is refused", contradiction),
 ];
 
@@ -278,4 +280,35 @@ fn contradiction(subject: &mut Subject) {
     let refused = store.commit(&[wrong]).unwrap_err();
     assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
     assert_eq!(store.load(&domain(1)).unwrap().revision, 0);
+}
+
+fn note_with_facts(subject: &mut Subject) {
+    let store = subject.store();
+    let facts = change(store, &domain(1), vec![Fact::Released], None);
+    let note = |expected| NoteChange { key: "dmarc/x", expected, value: "a", wake: Wake::AsItIs };
+    let refused = store.commit_with_note(std::slice::from_ref(&facts), note(Some("b")));
+    assert!(matches!(refused, Err(StoreError::NoteChanged(_))), "{refused:?}");
+    assert_eq!((store.load(&domain(1)).unwrap().revision, store.note("dmarc/x").unwrap()), (0, None));
+    let stale = Change { revision: 7, ..facts.clone() };
+    assert!(matches!(store.commit_with_note(&[stale], note(None)), Err(StoreError::Stale { .. })));
+    assert_eq!(store.note("dmarc/x").unwrap(), None);
+    store.commit_with_note(&[facts], note(None)).unwrap();
+    assert_eq!(store.load(&domain(1)).unwrap().revision, 1);
+    assert_eq!(store.note("dmarc/x").unwrap().as_deref(), Some("a"));
+}
+
+fn notes_due(subject: &mut Subject) {
+    let store = subject.store();
+    for (key, minute) in [("dmarc/b", 2), ("dmarc/a", 1), ("dmarc/c", 9), ("other/a", 0)] {
+        let wake = Wake::At(Some(T0 + Span::minutes(minute)));
+        store.commit_with_note(&[], NoteChange { key, expected: None, value: "x", wake }).unwrap();
+    }
+    let due = |store: &dyn Store, limit| store.notes_due("dmarc/", T0 + Span::minutes(5), limit).unwrap();
+    assert_eq!(due(store, 10), ["dmarc/a", "dmarc/b"]);
+    assert_eq!(due(store, 1), ["dmarc/a"]);
+    store.wake_note("dmarc/a", None).unwrap();
+    store.wake_note("nowhere", Some(T0)).unwrap();
+    // Another value, at the same time as before.
+    store.set_note("dmarc/b", Some("x"), "y").unwrap();
+    assert_eq!(due(store, 10), ["dmarc/b"]);
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::StoreError;
-use crate::lifecycle::staging::evidence::{Outcome, Report, Row};
+use crate::lifecycle::staging::evidence::{Outcome, Report, Row, Trust};
 use crate::name::Fqdn;
 use crate::time::Time;
 
@@ -26,6 +26,18 @@ pub struct FiledRow {
     pub auth: Arc<str>,
     pub outcome: Outcome,
     pub count: u64,
+}
+
+/// A report that could not be read at all, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub domain: Fqdn,
+    /// When it ends; when it came, if it does not say.
+    pub until: Time,
+    pub trust: Trust,
+    /// The file or the attachment.
+    pub name: String,
+    pub why: String,
 }
 
 /// What became of it.
@@ -50,6 +62,12 @@ pub trait EvidenceStore {
 
     /// The rows about a domain from the day of `since` on.
     fn rows(&self, domain: &Fqdn, since: Time) -> Result<Vec<Row>, StoreError>;
+
+    /// Keeps that reports could not be read; how many of them are new.
+    fn file_refusals(&mut self, batch: &[Refusal]) -> Result<u64, StoreError>;
+
+    /// The reports about a domain that were refused whole and end after `since`.
+    fn refusals(&self, domain: &Fqdn, since: Time) -> Result<Vec<Refusal>, StoreError>;
 
     /// Forgets what ended before `before`; how many reports that were.
     fn forget_reports(&mut self, before: Time) -> Result<u64, StoreError>;

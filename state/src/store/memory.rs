@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::chain::{Chain, Row, fact_text, logged};
-use super::{Change, Identity, Loaded, Logged, Store, StoreError, document};
+use super::{Change, Identity, Loaded, Logged, NoteChange, Store, StoreError, Wake, document};
 use crate::lifecycle::ledger::{Ledger, Phase};
 use crate::name::SigningDomain;
 use crate::record::dkim::Fingerprint;
@@ -25,6 +25,7 @@ struct Inner {
     wakes: BTreeSet<(Time, SigningDomain)>,
     keys: HashMap<Fingerprint, SigningDomain>,
     notes: BTreeMap<String, String>,
+    note_wakes: BTreeMap<String, Time>,
     log: Option<(Chain, Vec<Logged>)>,
 }
 
@@ -38,6 +39,7 @@ impl MemoryStore {
             wakes: BTreeSet::new(),
             keys: HashMap::new(),
             notes: BTreeMap::new(),
+            note_wakes: BTreeMap::new(),
             log: None,
         };
         MemoryStore { inner: Arc::new(Mutex::new(inner)), epoch: 1 }
@@ -146,19 +148,49 @@ impl Store for MemoryStore {
         Ok(self.inner().notes.get(key).cloned())
     }
 
-    fn set_note(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<(), StoreError> {
+    fn commit_with_note(&mut self, changes: &[Change], note: NoteChange<'_>) -> Result<(), StoreError> {
+        let NoteChange { key, expected, value, wake } = note;
         let mut inner = self.inner();
         self.fenced(&inner)?;
         if inner.notes.get(key).map(String::as_str) != expected {
             return Err(StoreError::NoteChanged(key.to_owned()));
         }
+        inner.check_revisions(changes)?;
+        inner.claim_keys(changes)?;
+        changes.iter().for_each(|change| inner.apply(change));
         inner.notes.insert(key.to_owned(), value.to_owned());
+        if let Wake::At(wake) = wake {
+            inner.set_wake(key, wake);
+        }
+        inner.identity.serial += 1;
+        Ok(())
+    }
+
+    fn notes_due(&self, prefix: &str, now: Time, limit: usize) -> Result<Vec<String>, StoreError> {
+        let inner = self.inner();
+        let due = inner.note_wakes.iter().filter(|(key, wake)| **wake <= now && key.starts_with(prefix));
+        let mut due: Vec<(Time, String)> = due.map(|(key, wake)| (*wake, key.clone())).collect();
+        due.sort();
+        Ok(due.into_iter().take(limit).map(|(_, key)| key).collect())
+    }
+
+    fn wake_note(&mut self, key: &str, wake: Option<Time>) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        self.fenced(&inner)?;
+        inner.set_wake(key, wake);
         inner.identity.serial += 1;
         Ok(())
     }
 }
 
 impl Inner {
+    fn set_wake(&mut self, key: &str, wake: Option<Time>) {
+        match wake.filter(|_| self.notes.contains_key(key)) {
+            Some(wake) => self.note_wakes.insert(key.to_owned(), wake),
+            None => self.note_wakes.remove(key),
+        };
+    }
+
     /// A domain may stand in a batch more than once; each time it expects what the time before left.
     fn check_revisions(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut seen: BTreeMap<&SigningDomain, u64> = BTreeMap::new();

@@ -111,7 +111,36 @@ pub trait Store {
     fn note(&self, key: &str) -> Result<Option<String>, StoreError>;
 
     /// Writes such a document. `expected` is the old value that it replaces.
-    fn set_note(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<(), StoreError>;
+    fn set_note(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<(), StoreError> {
+        let note = NoteChange { key, expected, value, wake: Wake::AsItIs };
+        self.commit_with_note(&[], note)
+    }
+
+    /// [`Store::commit`] and [`Store::set_note`] in one: both, or neither.
+    fn commit_with_note(&mut self, changes: &[Change], note: NoteChange<'_>) -> Result<(), StoreError>;
+
+    /// The keys that begin with `prefix` of documents whose time has come, the longest overdue first.
+    fn notes_due(&self, prefix: &str, now: Time, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// When a document is to be looked at again; nothing where there is none.
+    fn wake_note(&mut self, key: &str, wake: Option<Time>) -> Result<(), StoreError>;
+}
+
+/// How a document is to change.
+#[derive(Debug, Clone, Copy)]
+pub struct NoteChange<'n> {
+    pub key: &'n str,
+    /// The value that it replaces.
+    pub expected: Option<&'n str>,
+    pub value: &'n str,
+    pub wake: Wake,
+}
+
+/// When a document is to be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    AsItIs,
+    At(Option<Time>),
 }
 
 /// Which state this is.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::chain::{self, Chain, fact_text, logged};
 use super::high_water::{HighWater, Mark};
-use super::{Change, Event, Identity, Loaded, Logged, Store, StoreError, document};
+use super::{Change, Event, Identity, Loaded, Logged, NoteChange, Store, StoreError, Wake, document};
 use crate::lifecycle::fact::Fact;
 use crate::lifecycle::ledger::{Ledger, Phase};
 use crate::name::SigningDomain;
@@ -232,17 +232,40 @@ impl Store for SqliteStore {
         self.read(|db| read_note(db, key))
     }
 
-    fn set_note(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<(), StoreError> {
-        self.write(|tx, _| {
+    fn commit_with_note(&mut self, changes: &[Change], note: NoteChange<'_>) -> Result<(), StoreError> {
+        self.write(|tx, chain| {
+            let NoteChange { key, expected, value, wake } = note;
             if read_note(tx, key)?.as_deref() != expected {
                 return Err(StoreError::NoteChanged(key.to_owned()).into());
             }
             let upsert = "INSERT INTO note (key, value) VALUES (?1, ?2) \
                           ON CONFLICT (key) DO UPDATE SET value = excluded.value";
             tx.prepare_cached(upsert)?.execute((key, value))?;
-            Ok(())
+            if let Wake::At(wake) = wake {
+                set_wake(tx, key, wake)?;
+            }
+            changes.iter().try_for_each(|change| apply(tx, chain, change))
         })
     }
+
+    fn notes_due(&self, prefix: &str, now: Time, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT key FROM note WHERE wake <= ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY wake, key LIMIT ?3",
+            )?;
+            let keys = select.query_map(params![now.unix(), prefix, sql_limit(limit)], |row| row.get(0))?;
+            Ok(keys.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    fn wake_note(&mut self, key: &str, wake: Option<Time>) -> Result<(), StoreError> {
+        self.write(|tx, _| set_wake(tx, key, wake))
+    }
+}
+
+fn set_wake(tx: &Transaction<'_>, key: &str, wake: Option<Time>) -> Result<(), Failure> {
+    tx.prepare_cached("UPDATE note SET wake = ?2 WHERE key = ?1")?.execute((key, wake.map(Time::unix)))?;
+    Ok(())
 }
 
 /// Answered from the index `due` alone.

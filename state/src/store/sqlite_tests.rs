@@ -344,3 +344,17 @@ fn print_a_state() {
     store.set_note("mx1", None, "a receipt").unwrap();
     println!("{}", dir.keep().join(FILE).display());
 }
+
+#[test]
+fn a_course_of_format_2_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    of_format_1(dir.path());
+    let file = Connection::open(dir.path().join(FILE)).unwrap();
+    file.execute_batch(schema::STEPS[1]).unwrap();
+    file.execute("INSERT INTO note VALUES ('dmarc/d000001.example', 'a course')", []).unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
+    drop(file);
+    let store = SqliteStore::open(dir.path(), &Options::read_write()).unwrap();
+    assert_eq!(store.notes_due("dmarc/", T0, 10).unwrap(), ["dmarc/d000001.example"]);
+    assert_eq!(store.note("mx1").unwrap().as_deref(), Some("a receipt"));
+}

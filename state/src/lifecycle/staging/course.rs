@@ -57,6 +57,8 @@ pub enum ChangeKind {
     Adopt,
     Climb,
     Rollback,
+    /// A change that only some of the providers took was taken back there.
+    Undo,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +126,8 @@ impl Course {
                 self.since = Some(at);
             }
             ChangeKind::Adopt | ChangeKind::Climb => self.trail.push(stood),
+            // Some receivers may have seen the other text: what stands counts anew.
+            ChangeKind::Undo => self.since = Some(at),
         }
         self.pending = None;
         self.log.push(Change { at, ..change });

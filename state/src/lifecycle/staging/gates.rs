@@ -22,8 +22,8 @@ mod reports;
 pub struct Evidence<'a> {
     pub reports: &'a [Report],
     pub rows: &'a [Row],
-    /// Reports about the domain that were refused whole, in the window.
-    pub rejected: u64,
+    /// When the reports about the domain end that were refused whole.
+    pub refused: &'a [Time],
 }
 
 /// The rung that is to be left.

@@ -103,6 +103,20 @@ impl Rung {
     }
 }
 
+/// The rung and the record that follow on `record`; `None` at the top of the profile. Where the old percentages are
+/// wanted (`legacy_pct`), a rehearsal goes through them before its policy is in force; `t=y` stays, so receivers that
+/// know RFC 9989 rehearse on.
+pub fn next(record: &DmarcRecord, policy: &StagingPolicy) -> Option<(Rung, DmarcRecord)> {
+    let rung = Rung::of(record);
+    let beyond = rung.next(policy)?;
+    let percent = policy.legacy_pct.iter().copied().filter(|percent| (1..100).contains(percent));
+    let stands = record.percent.unwrap_or(0);
+    match percent.filter(|percent| *percent > stands).min().filter(|_| rung.is_rehearsal()) {
+        Some(percent) => Some((rung, DmarcRecord { percent: Some(percent), ..record.clone() })),
+        None => Some((beyond, beyond.record(record))),
+    }
+}
+
 impl std::fmt::Display for Rung {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())

@@ -49,6 +49,8 @@ pub struct Around {
     pub dmarc_errors: Vec<String>,
     /// What other clocks say against ours.
     pub clock_disagrees: bool,
+    /// Why it is not known that every name server shows the record that stands.
+    pub servers: Option<String>,
 }
 
 /// What is to be done now.
@@ -104,6 +106,10 @@ pub enum StagingWait {
         errors: Vec<String>,
     },
     ClockDisagrees,
+    /// Some name server does not show the record that stands, or did not say.
+    Servers {
+        why: String,
+    },
     /// Mail of a declared sender suffers. An operator decides, or `alarm.automatic` does.
     Alarm {
         why: String,
@@ -146,7 +152,7 @@ pub fn due(now: Now<'_>) -> Due {
         let (since, by, reason) = (hold.since, hold.by.clone(), hold.reason.clone());
         due.waits.push(StagingWait::Held { since, by, reason });
     }
-    let Some(next) = rung.next(now.policy) else {
+    let Some((next, to)) = ladder::next(&record, now.policy) else {
         due.waits.push(StagingWait::AtTheTop { rung });
         return due;
     };
@@ -158,8 +164,11 @@ pub fn due(now: Now<'_>) -> Due {
     due.gates(now, rung);
     due.surroundings(now);
     if due.waits.is_empty() {
-        let to = next.record(&record).text();
-        let why = format!("every gate from {rung} to {next} is open");
+        let to = to.text();
+        let why = match to.to_str_lossy().contains("pct=") && next == rung {
+            true => format!("the percentage that stands has shown nothing new on {rung}"),
+            false => format!("every gate from {rung} to {next} is open"),
+        };
         due.what = Move::Write { kind: ChangeKind::Climb, rung: next, from: standing.text.clone(), to, why };
     }
     due
@@ -221,7 +230,7 @@ impl Due {
     }
 
     fn surroundings(&mut self, now: Now<'_>) {
-        let Around { key_switch, dkim_proved, spf_errors, clock_disagrees, .. } = now.around;
+        let Around { key_switch, dkim_proved, spf_errors, clock_disagrees, servers, .. } = now.around;
         if let Some(selector) = key_switch {
             self.waits.push(StagingWait::KeySwitch { selector: selector.clone() });
         }
@@ -233,6 +242,9 @@ impl Due {
         }
         if *clock_disagrees {
             self.waits.push(StagingWait::ClockDisagrees);
+        }
+        if let Some(why) = servers {
+            self.waits.push(StagingWait::Servers { why: why.clone() });
         }
     }
 
@@ -251,7 +263,7 @@ impl Due {
 /// Whether mail of a declared sender suffers from the policy that stands, and how.
 pub fn alarm(now: Now<'_>) -> Option<String> {
     let (record, alarm) = (now.course.record()?, &now.policy.alarm);
-    if !Rung::of(&record).enforces() {
+    if !Rung::of(&record).enforces() && record.percent.unwrap_or(0) == 0 {
         return None;
     }
     let since = now.course.now()?.since.max(now.at - alarm.window);

@@ -109,6 +109,9 @@ pub struct StagingPolicy {
     pub settle: Span,
     /// A domain with little mail: twice the days in place of the volume.
     pub low_volume: bool,
+    /// Percentages that a rehearsal goes through, as in `[5, 25, 50]`. None: they were never applied accurately, and
+    /// receivers that know RFC 9989 ignore them; some guides still ask for them.
+    pub legacy_pct: Vec<u8>,
     /// Mail that lists break is accepted to be lost.
     pub accept_list_breakage: bool,
     /// The age up to which the proof that mail is signed (a probe) counts: 7 days.
@@ -190,6 +193,7 @@ impl Default for StagingPolicy {
             damaged: Permille(50),
             settle: Span::hours(24),
             low_volume: false,
+            legacy_pct: Vec::new(),
             accept_list_breakage: false,
             dkim_proof: Span::days(7),
         }

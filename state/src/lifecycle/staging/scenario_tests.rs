@@ -217,7 +217,7 @@ impl Page {
         };
         let reports: Vec<Report> = self.reports.iter().filter(|report| report.received <= at).cloned().collect();
         let rows: Vec<Row> = self.rows.iter().filter(|row| row.day.start() + Span::days(1) <= at).cloned().collect();
-        let evidence = Evidence { reports: &reports, rows: &rows, rejected: self.rejected };
+        let evidence = Evidence { reports: &reports, rows: &rows, refused: &vec![at; self.rejected as usize] };
         due(Now { policy: &self.policy, course: &self.course, ours: &ours, evidence, around: &self.around, at })
     }
 
@@ -511,7 +511,7 @@ fn a_parked_domain_needs_no_evidence_and_refuses_if_it_sends() {
     let mut page = Page::new();
     let may = |page: &Page| {
         let ours = Ours { domain: None, senders: &[], not_ours: &[], spf: &[], selectors: &page.selectors };
-        let evidence = Evidence { reports: &page.reports, rows: &page.rows, rejected: 0 };
+        let evidence = Evidence { reports: &page.reports, rows: &page.rows, refused: &[] };
         may_park(Now {
             policy: &page.policy,
             course: &page.course,
@@ -578,7 +578,7 @@ fn the_whole_ladder_in_a_season() {
     let texts: Vec<TxtText> = page.course.trail.iter().map(|stood| stood.text.clone()).collect();
     for (n, text) in (92..).zip(texts.iter().rev().skip(1)) {
         let ours = Ours { domain: None, senders: &[], not_ours: &[], spf: &[], selectors: &page.selectors };
-        let evidence = Evidence { reports: &[], rows: &[], rejected: 0 };
+        let evidence = Evidence { reports: &[], rows: &[], refused: &[] };
         let now = Now {
             policy: &page.policy,
             course: &page.course,
@@ -622,4 +622,29 @@ fn copy(page: &Page) -> Page {
         selectors: page.selectors.clone(),
         spf: page.spf.clone(),
     }
+}
+
+#[test]
+fn the_old_percentages_are_a_longer_rehearsal() {
+    let policy = StagingPolicy { legacy_pct: vec![50, 5], ..StagingPolicy::default() };
+    let mut record = DmarcRecord::with_policy(Policy::None);
+    let mut texts = Vec::new();
+    while let Some((_, next)) = ladder::next(&record, &policy) {
+        texts.push(next.text().to_string());
+        record = next;
+    }
+    let texts: Vec<&str> = texts.iter().map(|text| text.strip_prefix("v=DMARC1; p=").unwrap()).collect();
+    assert_eq!(
+        texts,
+        [
+            "quarantine; t=y; pct=0",
+            "quarantine; t=y; pct=5",
+            "quarantine; t=y; pct=50",
+            "quarantine",
+            "reject; t=y; pct=0",
+            "reject; t=y; pct=5",
+            "reject; t=y; pct=50",
+            "reject; np=reject",
+        ]
+    );
 }

@@ -109,6 +109,12 @@ pub enum SpfWait {
     WouldLose(u64),
     #[error("the domain is declared parked, but reports show {0} messages of it that pass")]
     NotParked(u64),
+    #[error("rolled back by {by} at {at} ({why}); `dkimctl spf apply DOMAIN --resume` goes on")]
+    RolledBack { by: String, at: Time, why: String },
+    #[error("a key is being switched ({0}); one thing at a time")]
+    KeySwitch(String),
+    #[error("the ending waits until every name server shows the record that stands: {0}")]
+    Servers(String),
     #[error("`redirect=` decides: the ending belongs to the other record")]
     Elsewhere,
 }

@@ -11,7 +11,7 @@ use super::{Failure, SqliteStore, damaged};
 use crate::lifecycle::staging::evidence::{Auth, Day, Outcome, Published, Report, Row, Trust};
 use crate::name::Fqdn;
 use crate::store::StoreError;
-use crate::store::evidence::{EvidenceStore, Filed, FiledRow, Kept};
+use crate::store::evidence::{EvidenceStore, Filed, FiledRow, Kept, Refusal};
 use crate::time::Time;
 
 const COMPLETE: i64 = 4;
@@ -99,11 +99,48 @@ impl EvidenceStore for SqliteStore {
         })
     }
 
+    fn file_refusals(&mut self, batch: &[Refusal]) -> Result<u64, StoreError> {
+        let mut new = 0;
+        self.write(|tx, _| {
+            let mut texts = Texts { tx, known: HashMap::new() };
+            for Refusal { domain, until, trust, name, why } in batch {
+                let domain = texts.number(domain.as_str())?;
+                let hash = Sha256::digest(format!("{domain}\n{name}\n{why}"));
+                let insert = "INSERT INTO refused (hash, domain, until, trust, name, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                              ON CONFLICT DO NOTHING";
+                let row = params![&hash[..16], domain, until.unix(), *trust as i64, name, why];
+                new += tx.prepare_cached(insert)?.execute(row)? as u64;
+            }
+            Ok(())
+        })?;
+        Ok(new)
+    }
+
+    fn refusals(&self, domain: &Fqdn, since: Time) -> Result<Vec<Refusal>, StoreError> {
+        self.read(|db| {
+            let Some(number) = number_of(db, domain.as_str())? else { return Ok(Vec::new()) };
+            let mut select = db.prepare_cached(
+                "SELECT until, trust, name, why FROM refused WHERE domain = ?1 AND until > ?2 ORDER BY until",
+            )?;
+            let refusal = |row: &rusqlite::Row<'_>| {
+                Ok(Refusal {
+                    domain: domain.clone(),
+                    until: Time::from_unix(row.get(0)?),
+                    trust: trust(row.get(1)?),
+                    name: row.get(2)?,
+                    why: row.get(3)?,
+                })
+            };
+            Ok(select.query_map([number, since.unix()], refusal)?.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     fn forget_reports(&mut self, before: Time) -> Result<u64, StoreError> {
         let mut forgotten = 0;
         self.write(|tx, _| {
             forgotten = tx.execute("DELETE FROM report WHERE until < ?1", [before.unix()])? as u64;
             tx.execute("DELETE FROM evidence WHERE day < ?1", [Day::of(before).0])?;
+            tx.execute("DELETE FROM refused WHERE until < ?1", [before.unix()])?;
             Ok(())
         })?;
         Ok(forgotten)

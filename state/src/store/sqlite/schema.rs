@@ -7,7 +7,7 @@ pub(in crate::store) const APPLICATION_ID: i32 = 0x444b_494d;
 
 /// Step `n` makes format `n + 1`. A step that was released is never edited; a new format is a new step at the end,
 /// and a file of the format before it goes to `tests/fixtures`.
-pub(in crate::store) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2];
+pub(in crate::store) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
 
 /// One page holds several ledgers of some 2 kB; the default of 4 kB would leave half of every page empty.
 pub(super) const PAGE_SIZE: i64 = 8192;
@@ -109,6 +109,25 @@ CREATE TABLE evidence (
     count       INTEGER NOT NULL CHECK (count >= 0),
     PRIMARY KEY (domain, day, reporter, quality, published, source, header_from, auth, outcome)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// - `note.wake` is when somebody is to look at what the note is about; indexed, so that nothing due costs nothing.
+/// - `refused` has the reports about a domain that could not be read at all: they are no evidence, but their share of
+///   all reports is. `hash` keeps one that is read every night from counting every night.
+const FORMAT_3: &str = "
+ALTER TABLE note ADD COLUMN wake INTEGER;
+CREATE INDEX note_due ON note (wake, key) WHERE wake IS NOT NULL;
+UPDATE note SET wake = 0 WHERE key GLOB 'dmarc/*';
+
+CREATE TABLE refused (
+    hash   BLOB    NOT NULL PRIMARY KEY CHECK (length(hash) = 16),
+    domain INTEGER NOT NULL REFERENCES text (id),
+    until  INTEGER NOT NULL,
+    trust  INTEGER NOT NULL,
+    name   TEXT    NOT NULL,
+    why    TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refused_of ON refused (domain, until);
 ";
 
 /// The format that the file says it is of.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::evidence::{Day, Trust};
 use super::super::policy::Permille;
 use super::{Gate, GateState, Scene};
-use crate::time::Span;
+use crate::time::{Span, Time};
 
 impl Scene<'_> {
     pub(super) fn days(&self) -> Gate {
@@ -99,14 +99,15 @@ impl Scene<'_> {
 
     pub(super) fn integrity(&self, reports: u64) -> Gate {
         let partial = self.in_window.iter().filter(|r| !r.complete).count() as u64;
-        let damaged = partial + self.evidence.rejected;
-        let share = Permille::of_at_least(damaged, reports + self.evidence.rejected);
+        let inside: Vec<Time> = self.evidence.refused.iter().copied().filter(|until| *until > self.from).collect();
+        let refused = inside.len() as u64;
+        let share = Permille::of_at_least(partial + refused, reports + refused);
         let met = share <= self.policy.damaged;
-        let value = format!("{share} ({partial} partial, {} refused)", self.evidence.rejected);
+        let value = format!("{share} ({partial} partial, {refused} refused)");
         let gate = self.gate("integrity", met, GateState::Insufficient, value, format!("<= {}", self.policy.damaged));
         let rows = self.in_window.iter().filter(|r| !r.complete).take(5);
         let rows = rows.map(|r| format!("{} {} of {} was not whole", r.reporter, r.id, r.day())).collect();
-        let last = self.in_window.iter().filter(|r| !r.complete).map(|r| r.end).max();
+        let last = self.in_window.iter().filter(|r| !r.complete).map(|r| r.end).chain(inside).max();
         Gate { rows, earliest: last.filter(|_| !met).map(|last| last + self.window()), ..gate }
     }
 }
