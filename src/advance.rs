@@ -29,6 +29,14 @@ pub struct Run {
     pub wake: Option<Time>,
 }
 
+impl Run {
+    /// The domains in which a step failed, or a host turned out not to sign with a new key.
+    pub fn failed_domains(&self) -> impl Iterator<Item = &SigningDomain> {
+        let refused = self.done.iter().filter(|(.., fact)| matches!(fact, Fact::Refused { host: Some(_), .. }));
+        self.failures.iter().map(|(domain, _)| domain).chain(refused.map(|(domain, ..)| domain))
+    }
+}
+
 /// Who is told while a run is under way.
 pub trait Watcher {
     fn wave(&self, _wave: Wave, _steps: usize) {}

@@ -20,6 +20,8 @@ use dkimctl_state::time::Time;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType};
 
+pub mod configured;
+pub mod lookup;
 pub mod recursive;
 mod zones;
 
@@ -29,6 +31,12 @@ use zones::{Servers, Zones};
 pub trait Sweeper {
     /// One sweep for each name, in order; all are dated `at`.
     fn sweep(&self, names: &[Fqdn], at: Time) -> Vec<Sweep>;
+
+    /// What each name is an alias of, say its own servers; `None` where it is none. Not followed any further. One
+    /// server that knows the alias is enough: a sweep asks whether all do.
+    fn aliases(&self, names: &[Fqdn]) -> Vec<Result<Option<Fqdn>, String>> {
+        names.iter().map(|_| Ok(None)).collect()
+    }
 }
 
 /// Whom to ask.
@@ -36,6 +44,8 @@ pub trait Sweeper {
 pub struct Config {
     /// Zones whose servers are given, not looked up: laboratories, hidden primaries, split horizons.
     pub nameservers: BTreeMap<Fqdn, Vec<SocketAddr>>,
+    /// Servers to ask for every other zone, instead of those that the delegation names; looked up when empty.
+    pub servers: Vec<SocketAddr>,
     /// Recursive resolvers, tried in order, that know the zones' name servers.
     pub resolvers: Vec<SocketAddr>,
     /// The port of servers that were looked up: 53, but for tests.
@@ -56,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             nameservers: BTreeMap::new(),
+            servers: Vec::new(),
             resolvers: recursive::system_resolvers(),
             port: 53,
             families: Families { v4: true, v6: true },
@@ -71,7 +82,7 @@ pub struct AuthoritativeSweeper {
 }
 
 /// Aliases are followed this far (as resolvers do); a longer chain is a mistake.
-const LONGEST_CHAIN: usize = 8;
+pub(crate) const LONGEST_CHAIN: usize = 8;
 
 /// Servers asked at the same time.
 const THREADS: usize = 16;
@@ -87,7 +98,7 @@ impl AuthoritativeSweeper {
     }
 
     /// Asks each name's own servers, without following an alias.
-    fn hop(&self, names: &[Fqdn]) -> Vec<Hop> {
+    fn hop(&self, names: &[Fqdn], rtype: RecordType) -> Vec<Hop> {
         let found = self.servers(names);
         let mut asked: Batches = HashMap::new();
         let mut zones_asked = BTreeSet::new();
@@ -95,7 +106,7 @@ impl AuthoritativeSweeper {
             let Ok(servers) = servers else { continue };
             for server in servers.addresses() {
                 let questions = asked.entry(server).or_default();
-                questions.push((Asked::Name(index), question(&names[index], RecordType::TXT)));
+                questions.push((Asked::Name(index), question(&names[index], rtype)));
                 // A name that exists comes without SOA, so the SOA is asked for, once a zone and server.
                 if zones_asked.insert((servers.zone.clone(), server)) {
                     questions.push((Asked::Soa(servers.zone.clone()), question(&servers.zone, RecordType::SOA)));
@@ -143,7 +154,8 @@ impl Sweeper for AuthoritativeSweeper {
         let mut visited: Vec<BTreeSet<Fqdn>> = names.iter().map(|name| BTreeSet::from([name.clone()])).collect();
         let mut places: Vec<(usize, Fqdn)> = names.iter().cloned().enumerate().collect();
         while !places.is_empty() {
-            let hops = self.hop(&places.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>());
+            let names: Vec<Fqdn> = places.iter().map(|(_, name)| name.clone()).collect();
+            let hops = self.hop(&names, RecordType::TXT);
             let mut next = Vec::new();
             for ((index, name), hop) in places.into_iter().zip(hops) {
                 let sweep = &mut sweeps[index];
@@ -165,6 +177,11 @@ impl Sweeper for AuthoritativeSweeper {
             places = next;
         }
         sweeps
+    }
+
+    fn aliases(&self, names: &[Fqdn]) -> Vec<Result<Option<Fqdn>, String>> {
+        // Asked for TXT, a server follows an alias as far as its own zones reach, and gives up where that has no end.
+        self.hop(names, RecordType::CNAME).into_iter().map(Hop::alias).collect()
     }
 }
 
@@ -193,6 +210,26 @@ fn take_in(sweep: &mut Sweep, hop: Hop) -> BTreeSet<Fqdn> {
 struct Hop {
     said: Vec<(String, Said)>,
     negative_ttl: Option<u32>,
+}
+
+impl Hop {
+    /// The one target of those that know an alias.
+    fn alias(self) -> Result<Option<Fqdn>, String> {
+        let (mut targets, mut unknown) = (BTreeSet::new(), Vec::new());
+        for (server, said) in self.said {
+            match said {
+                Said::Alias(target, _) => drop(targets.insert(target)),
+                Said::Plain(Answer::Unknown(why)) => unknown.push(format!("{server} ({why})")),
+                Said::Plain(_) => {}
+            }
+        }
+        let mut targets = targets.into_iter();
+        match (targets.next(), targets.next()) {
+            (Some(one), Some(two)) => Err(format!("its servers say an alias of `{one}`, and of `{two}`")),
+            (None, _) if !unknown.is_empty() => Err(format!("no answer from {}", unknown.join(", "))),
+            (target, _) => Ok(target),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -272,7 +309,7 @@ fn unknown(why: String) -> Said {
 }
 
 /// Why an answer says nothing about the name.
-fn why_unknown(answer: &wire::Answer) -> String {
+pub(crate) fn why_unknown(answer: &wire::Answer) -> String {
     match answer {
         wire::Answer::Records(_) | wire::Answer::NxDomain(_) | wire::Answer::NoData(_) => {
             "it answers without authority: the zone is delegated to it, or away from it, by mistake".into()

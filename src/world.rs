@@ -7,7 +7,7 @@ use dkimctl_providers::{AtName, Guarded, Op, Outcome, ProviderError};
 use dkimctl_state::lifecycle::check::Rule;
 use dkimctl_state::lifecycle::fact::Fact;
 use dkimctl_state::lifecycle::ledger::{Key, Ledger};
-use dkimctl_state::lifecycle::seen::{Seen, View, Witness};
+use dkimctl_state::lifecycle::seen::{Answer, Seen, ServerAnswer, View, Witness};
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::step::{Step, Wave};
 use dkimctl_state::name::{Fqdn, Label};
@@ -134,10 +134,10 @@ impl World<'_> {
             let (indexes, ops): (Vec<usize>, Vec<Guarded>) = guarded.into_iter().unzip();
             let names: Vec<Fqdn> = ops.iter().map(|guarded| guarded.op.name().clone()).collect();
             let outcomes = self.dns.apply(provider, ops);
-            for (index, name) in indexes.into_iter().zip(names) {
+            for ((index, name), outcome) in indexes.into_iter().zip(names).zip(outcomes) {
                 let (subject, step) = &steps[index];
                 let trusting = subjects[*subject].settings.policy.suspended == Some(Rule::ReadBack);
-                effects[index] = Some(match outcomes.get(&name).cloned().unwrap_or(Outcome::NotTried) {
+                effects[index] = Some(match outcome {
                     Outcome::Applied(_) | Outcome::Already if trusting => Ok(believed(step, self.clock.now())),
                     Outcome::Applied(_) | Outcome::Already => Ok(Vec::new()),
                     Outcome::Conflict(at_name) => Err(Failure::Changed { name, seen: view_of(&Ok(at_name)) }),
@@ -202,7 +202,8 @@ pub fn observe(
     at: Time,
     tolerance: Span,
 ) -> (Seen, Raw) {
-    let mut seen = Seen { clock: witness(dns, names, at, tolerance), ..Seen::default() };
+    let labels: BTreeSet<_> = names.values().flatten().collect();
+    let mut seen = Seen { clock: witness(dns, labels, at, tolerance), ..Seen::default() };
     let mut raw = Raw::default();
     let mut by_provider: BTreeMap<&Label, Vec<Fqdn>> = BTreeMap::new();
     for (name, providers) in names {
@@ -211,7 +212,7 @@ pub fn observe(
         }
     }
     for (provider, names) in by_provider {
-        for (name, answer) in dns.observe(provider, &names) {
+        for (name, answer) in dns.observe_at_home(provider, &names, sweeper) {
             let entry = seen.names.entry(name.clone()).or_default();
             entry.at_provider.insert(provider.clone(), view_of(&answer));
             if let Ok(at_name) = answer {
@@ -223,11 +224,18 @@ pub fn observe(
     for (name, sweep) in wanted.iter().zip(sweeper.sweep(&wanted, at)) {
         seen.names.entry(name.clone()).or_default().sweep = Some(sweep);
     }
+    // An address may be many machines: the host itself knows whether all of its servers have the change.
+    for (name, (label, why)) in dns.unsettled() {
+        if let Some(sweep) = seen.names.get_mut(&name).and_then(|seen| seen.sweep.as_mut()) {
+            let server = crate::report::words::servers_of(&label);
+            sweep.answers.push(ServerAnswer { server, answer: Answer::Unknown(why) });
+        }
+    }
     (seen, raw)
 }
 
-fn witness(dns: &Dns, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Witness {
-    let labels: BTreeSet<_> = names.values().flatten().collect();
+/// What the clocks of these providers say of ours, as far as they were heard.
+pub fn witness<'l>(dns: &Dns, labels: impl IntoIterator<Item = &'l Label>, at: Time, tolerance: Span) -> Witness {
     match dns.clock(labels) {
         None => Witness::Unknown,
         Some(other) if at.since(other).max(other.since(at)) <= tolerance => Witness::Agrees,

@@ -91,6 +91,7 @@ fn a_lame_delegation_is_unknown_and_named() {
     let resolver = Resolver::start("example.com", server.address);
     let config = Config {
         nameservers: Default::default(),
+        servers: vec![],
         resolvers: vec![resolver.address],
         port: server.address.port(),
         families: Families { v4: true, v6: false },

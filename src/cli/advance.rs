@@ -4,7 +4,7 @@ use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::store::Store;
 
-use super::drive::{self, BATCH};
+use super::drive;
 use super::error::{Error, Exit};
 use super::machine::{ReadState, WriteState};
 use super::rotate::{all, rotated};
@@ -47,6 +47,9 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     drive::tell(shell, &config, &report)
 }
 
+/// More domains than anybody has: what is due is one fleet, of which a few go first.
+const FLEET: usize = 10_000_000;
+
 /// Advances every domain whose time has come.
 pub fn due(shell: &Shell, config: &Config, verb: &str) -> Result<Exit, Error> {
     let mut report = RunReport::default();
@@ -58,7 +61,7 @@ pub fn due(shell: &Shell, config: &Config, verb: &str) -> Result<Exit, Error> {
     let mut taken: BTreeSet<SigningDomain> = BTreeSet::new();
     let mut lost: Vec<SigningDomain> = Vec::new();
     loop {
-        let mut due = state.store.due(shell.now(), BATCH + taken.len())?;
+        let mut due = state.store.due(shell.now(), FLEET)?;
         due.retain(|domain| !taken.contains(domain));
         if due.is_empty() {
             break;
@@ -67,6 +70,9 @@ pub fn due(shell: &Shell, config: &Config, verb: &str) -> Result<Exit, Error> {
         lost.extend(due.iter().filter(|domain| !config.domains.contains(domain)).cloned());
         taken.extend(due);
         drive::once(shell, config, &mut state, &configured, &mut report)?;
+        if report.stopped.is_some() {
+            break;
+        }
     }
     let exit = drive::tell_changes(shell, &report)?;
     for domain in &lost {

@@ -10,19 +10,20 @@ use dkimctl_state::time::Time;
 
 use super::error::{Error, Exit};
 use super::machine::{Machine, WriteState};
-use super::progress::Progress;
+use super::progress::{FleetPace, Progress};
 use super::shell::Shell;
 use crate::advance::advance;
 use crate::config::Config;
 use crate::receipts;
 use crate::report::hints;
-use crate::report::run::RunReport;
+use crate::report::run::{RunReport, Stopped};
 use crate::report::words::{self, Selectors};
 
 /// Domains in one run of the loop: enough to keep every core and every packed call busy.
 pub const BATCH: usize = 1000;
 
-/// Advances these domains as far as they go now.
+/// Advances these domains as far as they go now: a few first, and the others if those did not fail. Providers, their
+/// zones and their paces are the same for all of them.
 pub fn once(
     shell: &Shell,
     config: &Config,
@@ -32,15 +33,41 @@ pub fn once(
 ) -> Result<(), Error> {
     let progress = Progress::new(shell);
     let actor = shell.actor();
-    for batch in settings.chunks(BATCH) {
-        let batch: Vec<&Settings> = batch.iter().collect();
-        let machine = Machine::new(config, &batch, state.store.identity()?, &progress)?;
-        hear(config, &machine, state, &batch, &actor)?;
-        let (run, complaints) = machine.act(|world| advance(world, &mut state.store, &batch, &actor, &progress));
-        progress.clear();
-        complaints.iter().for_each(|complaint| shell.warn(complaint));
-        let selectors = selectors(&state.store, batch.iter().map(|settings| &settings.domain))?;
-        report.add(run?, &selectors);
+    let all: Vec<&Settings> = settings.iter().collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let machine = Machine::new(config, &all, state.store.identity()?, &progress)?;
+    let waves = config.fleet.waves(all.len());
+    let pace = FleetPace::new(all.len(), waves.len());
+    for (number, wave) in waves.iter().enumerate() {
+        let (mut tried, mut failed) = (0, BTreeSet::new());
+        for batch in all[wave.clone()].chunks(BATCH) {
+            if let Some(sentence) = pace.sentence(number, wave.start + tried) {
+                shell.say_more(&sentence);
+                progress.of_fleet(sentence);
+            }
+            hear(config, &machine, state, batch, &actor)?;
+            let (run, complaints) = machine.act(|world| advance(world, &mut state.store, batch, &actor, &progress));
+            progress.clear();
+            complaints.iter().for_each(|complaint| shell.warn(complaint));
+            let selectors = selectors(&state.store, batch.iter().map(|settings| &settings.domain))?;
+            let run = run?;
+            tried += batch.len();
+            failed.extend(run.failed_domains().cloned());
+            report.add(run, &selectors);
+            let left = all.len() - wave.start - tried;
+            if left > 0 && config.fleet.is_too_much(failed.len(), wave.len()) {
+                report.stopped = Some(Stopped {
+                    wave: number + 1,
+                    of: waves.len(),
+                    tried: wave.start + tried,
+                    failed: failed.into_iter().collect(),
+                    left,
+                });
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }
@@ -116,7 +143,10 @@ fn failures(shell: &Shell, report: &RunReport) -> Result<Exit, Error> {
     for failed in &report.failures {
         shell.error(format_args!("{}: {}", failed.domain, failed.sentence), std::slice::from_ref(&failed.hint));
     }
-    Ok(if report.failures.is_empty() { Exit::Ok } else { Exit::Failed })
+    if let Some(stopped) = &report.stopped {
+        shell.error(stopped.sentence(), &[stopped.hint()]);
+    }
+    Ok(if report.failures.is_empty() && report.stopped.is_none() { Exit::Ok } else { Exit::Failed })
 }
 
 /// Advances, waits, advances again, until these domains wait for nothing that comes by itself. The state is free for

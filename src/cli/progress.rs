@@ -1,7 +1,7 @@
 //! Progress for a person who watches; nothing at all anywhere else.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dkimctl_state::lifecycle::fact::Fact;
 use dkimctl_state::lifecycle::step::Wave;
@@ -25,8 +25,14 @@ impl Progress {
         let quiet = shell.global.quiet || shell.global.json || !std::io::stderr().is_terminal();
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}").expect("a constant"));
+        let line = "{prefix}{spinner} {msg} {wide_bar} {pos}/{len}";
+        bar.set_style(ProgressStyle::with_template(line).expect("a constant"));
         Progress(bar)
+    }
+
+    /// How far a fleet has come.
+    pub fn of_fleet(&self, sentence: String) {
+        self.0.set_prefix(format!("{sentence}; "));
     }
 
     pub fn clear(&self) {
@@ -47,6 +53,27 @@ impl Progress {
             std::thread::sleep(Duration::from_millis(250));
         }
         self.clear();
+    }
+}
+
+/// How far a fleet has come, and how long the rest will take at the pace so far.
+pub struct FleetPace {
+    domains: usize,
+    waves: usize,
+    begun: Instant,
+}
+
+impl FleetPace {
+    pub fn new(domains: usize, waves: usize) -> Self {
+        FleetPace { domains, waves, begun: Instant::now() }
+    }
+
+    /// Nothing for one domain alone.
+    pub fn sentence(&self, wave: usize, done: usize) -> Option<String> {
+        (self.domains > 1).then(|| {
+            let left = self.begun.elapsed().checked_div(done as u32).map(|each| each * (self.domains - done) as u32);
+            words::fleet((wave + 1, self.waves), (done, self.domains), left.map(|left| Span::seconds(left.as_secs())))
+        })
     }
 }
 

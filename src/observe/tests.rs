@@ -154,6 +154,7 @@ fn the_resolver_is_asked_for_zones_and_servers_only() {
     });
     let sweeper = AuthoritativeSweeper::new(Config {
         nameservers: BTreeMap::new(),
+        servers: Vec::new(),
         resolvers: vec![resolver.address()],
         port: authority.address().port(),
         families: Families { v4: true, v6: false },

@@ -53,9 +53,13 @@ impl Zones {
     pub fn find(&mut self, config: &Config, names: &[Fqdn]) -> Vec<Result<Servers, String>> {
         let given = |name: &Fqdn| {
             let holding = config.nameservers.iter().filter(|(zone, _)| name.is_in(zone));
-            let (zone, addresses) = holding.max_by_key(|(zone, _)| zone.as_str().len())?;
+            let (zone, addresses) = match holding.max_by_key(|(zone, _)| zone.as_str().len()) {
+                Some((zone, addresses)) => (zone.clone(), addresses),
+                None if config.servers.is_empty() => return None,
+                None => (probable_zone(name), &config.servers),
+            };
             let list = addresses.iter().map(|address| (address.to_string(), Some(*address))).collect();
-            Some(Servers { zone: zone.clone(), list })
+            Some(Servers { zone, list })
         };
         let searched: Vec<Fqdn> = names.iter().filter(|name| given(name).is_none()).cloned().collect();
         let mut found: HashMap<Fqdn, Result<Servers, String>> =
@@ -180,7 +184,7 @@ impl Zones {
                     false
                 }
             });
-            for (_, name, answer) in ask_batches(batches, config.options) {
+            for (server, name, answer) in ask_batches(batches, config.options) {
                 let found = match &answer {
                     wire::Answer::Records(records) => Some(ns_targets(&records.answers)),
                     wire::Answer::NoData(negative) if !negative.authoritative => referred(&name, negative),
@@ -189,7 +193,7 @@ impl Zones {
                     _ => None,
                 };
                 if found.is_none() {
-                    last_why.insert(name.clone(), why_unknown(&answer));
+                    last_why.insert(name.clone(), format!("{}: {}", server.ip(), why_unknown(&answer)));
                 }
                 if let Some(found) = found {
                     left.remove(&name);
@@ -202,8 +206,22 @@ impl Zones {
 
     /// Looks up the addresses of name servers, and keeps the zones that they serve.
     fn learn_servers(&mut self, config: &Config, targets: Vec<(Fqdn, Result<Vec<Fqdn>, String>)>) {
-        let hosts = targets.iter().filter_map(|(_, found)| found.as_ref().ok()).flatten();
-        let new: BTreeSet<Fqdn> = hosts.filter(|host| !self.addresses.contains_key(host)).cloned().collect();
+        let hosts: Vec<&Fqdn> = targets.iter().filter_map(|(_, found)| found.as_ref().ok()).flatten().collect();
+        self.learn_addresses(config, &hosts);
+        for (zone, found) in targets {
+            let servers = found.map(|hosts| {
+                let mut list: Vec<_> = hosts.iter().flat_map(|host| self.at(config, host)).collect();
+                list.sort();
+                (!list.is_empty()).then(|| Servers { zone: zone.clone(), list })
+            });
+            self.cuts.insert(zone, servers);
+        }
+    }
+
+    /// Looks up the addresses of name servers that are not known yet.
+    fn learn_addresses(&mut self, config: &Config, hosts: &[&Fqdn]) {
+        let new: BTreeSet<Fqdn> =
+            hosts.iter().copied().filter(|host| !self.addresses.contains_key(host)).cloned().collect();
         let new: Vec<Fqdn> = new.into_iter().collect();
         for (wanted, rtype) in [(config.families.v4, RecordType::A), (config.families.v6, RecordType::AAAA)] {
             let answers = if wanted { ask_resolvers(config, &new, rtype) } else { Vec::new() };
@@ -214,14 +232,12 @@ impl Zones {
                 }
             }
         }
-        for (zone, found) in targets {
-            let servers = found.map(|hosts| {
-                let mut list: Vec<_> = hosts.iter().flat_map(|host| self.at(config, host)).collect();
-                list.sort();
-                (!list.is_empty()).then(|| Servers { zone: zone.clone(), list })
-            });
-            self.cuts.insert(zone, servers);
-        }
+    }
+
+    /// Where these name servers are, as [`Servers::labels`] shows them.
+    pub fn hosts(&mut self, config: &Config, hosts: &[Fqdn]) -> Vec<(String, Option<SocketAddr>)> {
+        self.learn_addresses(config, &hosts.iter().collect::<Vec<_>>());
+        hosts.iter().flat_map(|host| self.at(config, host)).collect()
     }
 
     fn at(&self, config: &Config, host: &Fqdn) -> Vec<(String, Option<SocketAddr>)> {
@@ -238,6 +254,13 @@ impl Zones {
 fn top(name: &Fqdn) -> Fqdn {
     let low_enough = |name: &Fqdn| name.labels().count() <= 2 && !name.as_str().starts_with('_');
     std::iter::successors(Some(name.clone()), Fqdn::parent).find(low_enough).unwrap_or_else(|| name.clone())
+}
+
+/// Where the SOA of a name is asked for when nobody says which zone holds it. The answer to any name of a zone shows it,
+/// but for the name itself, which may be an alias.
+fn probable_zone(name: &Fqdn) -> Fqdn {
+    let domain = name.as_str().split_once("._domainkey.").and_then(|(_, domain)| domain.parse().ok());
+    domain.or_else(|| name.parent()).unwrap_or_else(|| name.clone())
 }
 
 /// Asks the first resolver that answers; the next ones for what it could not answer.

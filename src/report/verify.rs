@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use dkimctl_state::lifecycle::ledger::Phase;
 use dkimctl_state::lifecycle::seen::{Sweep, Verdict};
-use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
+use dkimctl_state::name::{Fqdn, Label, Selector, SigningDomain};
 use dkimctl_state::record::txt::TxtText;
 use serde::Serialize;
 
@@ -13,6 +13,53 @@ use super::{Paint, Report, words};
 #[derive(Debug, Default, Serialize)]
 pub struct VerifyReport {
     pub records: Vec<Record>,
+    /// What each provider itself holds.
+    pub providers: Vec<HeldRecord>,
+    /// Selectors that no ledger knows, where a provider can list its names.
+    pub unknown_selectors: Vec<Stranger>,
+}
+
+/// One key's record at one provider.
+#[derive(Debug, Serialize)]
+pub struct HeldRecord {
+    pub domain: SigningDomain,
+    pub selector: Selector,
+    pub phase: Phase,
+    pub name: Fqdn,
+    pub provider: Label,
+    #[serde(flatten)]
+    pub held: Held,
+}
+
+/// How a record stands at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Held {
+    Right,
+    Missing,
+    /// It was missing, and was written again.
+    Repaired,
+    NotRepaired {
+        why: String,
+    },
+    /// Somebody has changed it: that is a question to a person, and is never written over.
+    Changed {
+        texts: Vec<TxtText>,
+    },
+    Unusable {
+        why: String,
+    },
+    Unknown {
+        why: String,
+    },
+}
+
+/// A record below `_domainkey` whose selector is not in the state: another sender's, or a forgotten one.
+#[derive(Debug, Serialize)]
+pub struct Stranger {
+    pub domain: SigningDomain,
+    pub name: Fqdn,
+    pub provider: Label,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,9 +124,15 @@ impl Finding {
 impl VerifyReport {
     pub fn outcome(&self) -> Outcome {
         let any = |wanted: fn(&Finding) -> bool| self.records.iter().any(|record| wanted(&record.finding));
-        if any(|finding| matches!(finding, Finding::Missing { .. } | Finding::Other { .. })) {
+        let held = |wanted: fn(&Held) -> bool| self.providers.iter().any(|record| wanted(&record.held));
+        let bad = |held: &Held| {
+            matches!(held, Held::Missing | Held::NotRepaired { .. } | Held::Changed { .. } | Held::Unusable { .. })
+        };
+        if any(|finding| matches!(finding, Finding::Missing { .. } | Finding::Other { .. })) || held(bad) {
             Outcome::Wrong
-        } else if any(|finding| matches!(finding, Finding::Unknown { .. })) {
+        } else if any(|finding| matches!(finding, Finding::Unknown { .. }))
+            || held(|held| matches!(held, Held::Unknown { .. }))
+        {
             Outcome::NotChecked
         } else {
             Outcome::Right
@@ -108,6 +161,28 @@ impl Report for VerifyReport {
                 }
             };
             let _ = writeln!(out, "{mark}{name} ({phase}): {said}");
+        }
+        for HeldRecord { name, phase, provider, held, .. } in &self.providers {
+            let (mark, said) = match held {
+                Held::Right => continue,
+                Held::Missing => (paint.red("FAIL "), "missing; verify --repair writes it again".to_owned()),
+                Held::Repaired => (paint.green("done "), "was missing, and is written again".to_owned()),
+                Held::NotRepaired { why } => (paint.red("FAIL "), format!("missing, and not written again: {why}")),
+                Held::Changed { texts } => {
+                    let texts: Vec<String> = texts.iter().map(words::short).collect();
+                    (
+                        paint.red("FAIL "),
+                        format!("somebody changed it to {}; nothing is written over", texts.join(", ")),
+                    )
+                }
+                Held::Unusable { why } => (paint.red("FAIL "), why.clone()),
+                Held::Unknown { why } => (paint.yellow("?    "), format!("could not be asked: {why}")),
+            };
+            let _ = writeln!(out, "{mark}{name} ({phase}) at {provider}: {said}");
+        }
+        for Stranger { name, provider, .. } in &self.unknown_selectors {
+            let mark = paint.dim("note ");
+            let _ = writeln!(out, "{mark}{name} at {provider}: a selector that is not in the state");
         }
         out
     }

@@ -1,6 +1,7 @@
 use super::error::{Error, Exit};
 use super::shell::Shell;
 
+mod delegate;
 mod export;
 mod providers;
 mod show;
@@ -17,6 +18,7 @@ enum Command {
     Show(show::Args),
     Export(export::Args),
     Providers(providers::Args),
+    Delegate(delegate::Args),
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
@@ -24,5 +26,6 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
         Command::Show(args) => show::run(shell, args),
         Command::Export(args) => export::run(shell, args),
         Command::Providers(args) => providers::run(shell, args),
+        Command::Delegate(args) => delegate::run(shell, args),
     }
 }
