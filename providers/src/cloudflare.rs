@@ -5,7 +5,7 @@
 //! (Free) or 3,500 (paid) operations. Authentication and the calls' shape come from the `cloudflare` crate; sending,
 //! records and errors are ours (see [`endpoints`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "Cloudflare",
     credentials: "a scoped API token (the global key is not taken)",
     least_rights: "a token with Zone / DNS / Edit and Zone / Zone / Read, for just the zones it serves",
+    rights_template: "Permissions:     Zone / DNS / Edit\n                 Zone / Zone / Read\nZone Resources:  Include / Specific zone / ZONE\n",
     docs: "https://developers.cloudflare.com/fundamentals/api/get-started/create-token/",
 };
 
@@ -203,6 +204,12 @@ impl DnsProvider for Cloudflare {
             return Err(ProviderError::NoZone(outside.clone()));
         }
         self.look(zone, names)
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        let records = self.pages(|page| endpoints::records(&zone.id, &Filter::Type("TXT"), page))?;
+        let names: BTreeSet<Fqdn> = records.iter().filter_map(|record: &ApiRecord| record.name.parse().ok()).collect();
+        Ok(Some(names.into_iter().collect()))
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {

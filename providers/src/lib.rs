@@ -11,6 +11,7 @@
 
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
+pub mod dnsupdate;
 pub mod export;
 #[cfg(feature = "http")]
 mod http;
@@ -24,7 +25,7 @@ pub mod powerdns;
 pub mod rfc2136;
 #[cfg(feature = "route53")]
 pub mod route53;
-#[cfg(any(feature = "http", feature = "route53"))]
+#[cfg(any(feature = "http", feature = "route53", feature = "dns-update"))]
 mod run;
 pub mod wire;
 #[cfg(feature = "zonefile")]
@@ -44,6 +45,8 @@ pub fn all() -> &'static [&'static Descriptor] {
     static ALL: &[&Descriptor] = &[
         #[cfg(feature = "cloudflare")]
         &cloudflare::DESCRIPTOR,
+        #[cfg(feature = "dns-update")]
+        &dnsupdate::DESCRIPTOR,
         #[cfg(feature = "manual")]
         &manual::DESCRIPTOR,
         &memory::DESCRIPTOR,
@@ -72,6 +75,11 @@ pub trait DnsProvider: Send + Sync {
     /// What stands at each of `names`, asked of the host itself and never of a resolver; same order, same length.
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError>;
 
+    /// The names in `zone` at which TXT stands, for a look at what nobody asked for; `None` if this host cannot list them.
+    fn list(&self, _zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        Ok(None)
+    }
+
     /// Performs each operation if, and only if, its name still holds what was seen; same order, same length. Packs
     /// as many into one call as the host takes; a batch refused as a whole is split until the bad one stands alone.
     /// An OK is not a proof: callers observe again.
@@ -98,6 +106,8 @@ pub struct Descriptor {
     pub credentials: &'static str,
     /// The narrowest rights that suffice, in a sentence or a snippet.
     pub least_rights: &'static str,
+    /// What to paste at the host for just these rights, with ZONE and KEY in it; empty where there is nothing to paste.
+    pub rights_template: &'static str,
     pub docs: &'static str,
 }
 
@@ -160,6 +170,12 @@ pub enum AtName {
     Cname {
         target: Fqdn,
         ttl: u32,
+    },
+    /// The name lies in a zone of its own, which is delegated away; TXT written here would not be served.
+    Delegated {
+        zone: Fqdn,
+        /// The name of one of its servers.
+        server: String,
     },
     /// Something that we do not touch: weighted, alias, generated. The reason is a sentence.
     Unsupported(String),
@@ -229,6 +245,13 @@ impl Op {
         }
     }
 
+    /// The same change of another name: where an alias leads.
+    pub fn at(mut self, place: Fqdn) -> Op {
+        let (Op::Add { name, .. } | Op::Replace { name, .. } | Op::Remove { name, .. }) = &mut self;
+        *name = place;
+        self
+    }
+
     /// What `seen` becomes by this operation; `None` if it cannot be performed on that. All TXT records of a name
     /// share one TTL (RFC 2181 section 5.2), so a foreign value at the name takes the new one as well: who plans a
     /// change of a shared name plans it with the TTL that stands there.
@@ -236,7 +259,7 @@ impl Op {
         let (ttl, entries): (u32, &[Entry]) = match seen {
             AtName::Absent => (0, &[]),
             AtName::Txt { ttl, entries } => (*ttl, entries),
-            AtName::Cname { .. } | AtName::Unsupported(_) => return None,
+            AtName::Cname { .. } | AtName::Delegated { .. } | AtName::Unsupported(_) => return None,
         };
         let holds = |text: &TxtText| entries.iter().any(|entry| entry.text == *text);
         let without = |gone: &[&TxtText]| entries.iter().filter(|e| !gone.contains(&&e.text)).cloned().collect();

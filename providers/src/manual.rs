@@ -23,6 +23,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "By hand (anything with a form)",
     credentials: "none; the zone's name servers must be reachable on port 53",
     least_rights: "none; a person enters the record",
+    rights_template: "",
     docs: "",
 };
 

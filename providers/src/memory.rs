@@ -24,6 +24,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "Memory (tests and simulations only)",
     credentials: "none",
     least_rights: "none; nothing leaves the process",
+    rights_template: "",
     docs: "",
 };
 
@@ -210,6 +211,14 @@ impl DnsProvider for Memory {
             Some(outside) => Err(ProviderError::NoZone(outside.clone())),
             None => Ok(names.iter().map(|name| inner.at(name).clone()).collect()),
         }
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        let inner = self.inner();
+        let stands = |name: &&Fqdn| name.is_in(&zone.name) && matches!(inner.at(name), AtName::Txt { .. });
+        let mut names: Vec<Fqdn> = inner.names.keys().filter(stands).cloned().collect();
+        names.sort();
+        Ok(Some(names))
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {

@@ -27,6 +27,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     credentials: "the API's URL and its key (`api-key` in pdns.conf)",
     least_rights: "the API key may do everything on the server; keep the API on a loopback or management address \
                    (webserver-address, webserver-allow-from), or use rfc2136 with a TSIG key instead",
+    rights_template: "",
     docs: "https://doc.powerdns.com/authoritative/http-api/",
 };
 
@@ -149,6 +150,12 @@ impl DnsProvider for PowerDns {
             return Err(ProviderError::NoZone(outside.clone()));
         }
         self.look(zone, names)
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        let whole: ApiZoneRecords = self.get(&format!("/zones/{}", zone.id), &zone.name)?;
+        let texts = whole.rrsets.into_iter().filter(|set| set.kind == "TXT");
+        Ok(Some(texts.filter_map(|set| set.name.parse().ok()).collect()))
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {

@@ -26,6 +26,7 @@ use crate::{
 
 mod message;
 mod run;
+mod transfer;
 mod words;
 
 pub use message::{Algorithm, Key, KeyError};
@@ -36,8 +37,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     code: "rfc2136",
     name: "RFC 2136 dynamic update (BIND, Knot, PowerDNS)",
     credentials: "the primary server's host and port, and a TSIG key (name, algorithm, secret in base64)",
-    least_rights: "BIND, in the zone: update-policy { grant KEY wildcard *._domainkey.ZONE. TXT; grant KEY name \
-                   _dmarc.ZONE. TXT; grant KEY name ZONE. TXT; };",
+    least_rights: "a TSIG key that may change TXT below _domainkey, at _dmarc and, for SPF, at the zone's own name",
+    rights_template: include_str!("rfc2136/policy.conf"),
     docs: "https://www.rfc-editor.org/rfc/rfc2136",
 };
 
@@ -117,6 +118,10 @@ impl DnsProvider for Rfc2136 {
         Ok(seen)
     }
 
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        self.transfer(&zone.name)
+    }
+
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
         Run::new(self, zone, ops).perform()
     }
@@ -152,7 +157,7 @@ impl Rfc2136 {
             Answer::Records(records) if records.authoritative => Ok(at_name(name, &records.answers)),
             Answer::NxDomain(negative) | Answer::NoData(negative) if negative.authoritative => Ok(AtName::Absent),
             Answer::NoData(negative) => match delegated_below(zone, negative) {
-                Some(why) => Ok(AtName::Unsupported(why)),
+                Some(delegated) => Ok(delegated),
                 None => Err(self.not_authoritative(zone)),
             },
             Answer::Records(_) | Answer::NxDomain(_) => Err(self.not_authoritative(zone)),
@@ -290,10 +295,10 @@ enum Exchanged {
 }
 
 /// A referral to a zone below ours: one delegated name must not hold up the others.
-fn delegated_below(zone: &Fqdn, negative: &wire::Negative) -> Option<String> {
+fn delegated_below(zone: &Fqdn, negative: &wire::Negative) -> Option<AtName> {
     let (below, server) = negative.referral.first()?;
     let below = from_name(below).filter(|below| below != zone && below.is_in(zone))?;
-    Some(format!("`{below}` is a zone of its own, delegated to {server}; publish through the host of that zone"))
+    Some(AtName::Delegated { zone: below, server: server.to_string() })
 }
 
 pub(crate) fn at_name(name: &Fqdn, answers: &[Record]) -> AtName {

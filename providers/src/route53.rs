@@ -43,6 +43,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     credentials: "the standard AWS chain: environment, profile, web identity, container or instance role",
     least_rights: "route53:ListHostedZones, ListResourceRecordSets, GetChange, and ChangeResourceRecordSets with the \
                    condition keys for TXT, CREATE and DELETE, and the record names (docs/providers/route53.md has it)",
+    rights_template: include_str!("route53/policy.json"),
     docs: "https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html",
 };
 
@@ -205,6 +206,22 @@ impl DnsProvider for Route53 {
             return Err(ProviderError::NoZone(outside.clone()));
         }
         self.look(zone, names)
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        let mut names = Vec::new();
+        let mut start: Start = (None, None, None);
+        loop {
+            let page = self.page(zone, start, 300)?;
+            let texts = page.resource_record_sets().iter().filter(|set| *set.r#type() == RrType::Txt);
+            names.extend(texts.filter_map(|set| set.name().parse::<Fqdn>().ok()));
+            match next(&page) {
+                Some(more) => start = more,
+                None => break,
+            }
+        }
+        names.dedup();
+        Ok(Some(names))
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {

@@ -13,6 +13,8 @@ use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+mod empty;
+
 /// The UDP payload that passes every common path unfragmented (DNS flag day 2020).
 pub const UDP_PAYLOAD: u16 = 1232;
 
@@ -194,7 +196,7 @@ fn over_udp(
                 let packet = &buffer[..length];
                 // What does not belong to a question under way may be forged: drop it and go on listening.
                 let Some(flight) = packet_id(packet).and_then(|id| flying.get(&id)) else { continue };
-                let Some(said) = read_answer(packet, &questions[flight.index]) else { continue };
+                let Some(said) = read_answer(packet, &questions[flight.index], options.recursion) else { continue };
                 heard = true;
                 window = (window + 1).min(options.window.max(1));
                 let index = flight.index;
@@ -262,7 +264,7 @@ fn ask_stream(
             let Some(flight) = packet_id(&packet).and_then(|id| flying.remove(&id)) else {
                 return Err(garbled("an answer with an id that was not asked"));
             };
-            answers[flight.index] = Some(match read_answer(&packet, &questions[flight.index]) {
+            answers[flight.index] = Some(match read_answer(&packet, &questions[flight.index], options.recursion) {
                 Some(Said::Answer(answer)) => *answer,
                 Some(Said::Truncated) => Answer::Garbled("a truncated answer over TCP".into()),
                 None => Answer::Garbled("an answer over TCP that does not repeat the question".into()),
@@ -341,8 +343,14 @@ enum Said {
 }
 
 /// Reads an answer to `question`; `None` when it is an answer to something else. The caller has matched the id.
-fn read_answer(packet: &[u8], question: &Question) -> Option<Said> {
-    let message = match Message::from_vec(packet) {
+fn read_answer(packet: &[u8], question: &Question, recursion: bool) -> Option<Said> {
+    let whole = Message::from_vec(packet);
+    // Only where a resolver is asked: what is read there guards no write.
+    let lenient = |_| match recursion.then(|| empty::without_empty_texts(packet)).flatten() {
+        Some(mended) => Message::from_vec(&mended),
+        None => Message::from_vec(packet),
+    };
+    let message = match whole.or_else(lenient) {
         Ok(message) => message,
         // Of a truncated packet the header is enough, wherever the cut went.
         Err(_) if packet.len() >= 12 && packet[2] & 0x82 == 0x82 => return Some(Said::Truncated),

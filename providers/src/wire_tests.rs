@@ -106,7 +106,9 @@ proptest! {
     #[test]
     fn hostile_octets_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let question = Question { name: name("s1._domainkey.example.com"), rtype: RecordType::TXT };
-        let _ = read_answer(&bytes, &question);
+        for recursion in [false, true] {
+            let _ = read_answer(&bytes, &question, recursion);
+        }
     }
 
     #[test]
@@ -118,6 +120,8 @@ proptest! {
         bytes[at] = value;
         bytes.truncate(bytes.len().saturating_sub(cut / 4));
         let question = Question { name: name("s1._domainkey.example.com"), rtype: RecordType::TXT };
-        let _ = read_answer(&bytes, &question);
+        for recursion in [false, true] {
+            let _ = read_answer(&bytes, &question, recursion);
+        }
     }
 }

@@ -31,6 +31,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "Zone file fragment ($INCLUDE)",
     credentials: "none; the file's directory must be writable",
     least_rights: "write access to one directory, and the right to run the reload command",
+    rights_template: "",
     docs: "https://www.rfc-editor.org/rfc/rfc1035#section-5",
 };
 
@@ -94,6 +95,13 @@ impl DnsProvider for ZoneFile {
         let octets = read(path).map_err(|error| failed("read", path, &error))?;
         let fragment = Fragment::read(&zone.name, &octets, self.config.default_ttl);
         Ok(names.iter().map(|name| fragment.at(name)).collect())
+    }
+
+    /// Of the fragment, which need not be the whole zone.
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        let path = self.path(zone)?;
+        let octets = read(path).map_err(|error| failed("read", path, &error))?;
+        Ok(Some(Fragment::read(&zone.name, &octets, self.config.default_ttl).names_with_text()))
     }
 
     fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {

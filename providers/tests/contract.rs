@@ -1,4 +1,10 @@
-//! What every DNS host has to do for us, as one table, run against each host that can run here.
+//! What every DNS host has to do for us, as one table, run against each host that can run here. At its end every host
+//! lists what the rows have left.
+//!
+//! Not of this table, because a host has no part in them: propagation as seen by name servers (src/observe/tests.rs,
+//! tests/observe.rs), what a pre-publication look may ask (there, "the resolver is asked for zones and servers only"),
+//! when a record may go (state/src/lifecycle/rotation_tests.rs), names that lead elsewhere and a kill between a change
+//! and its record (tests/hosts).
 //!
 //! The records are set up and looked at past the provider under test: by nsupdate and plain questions on real
 //! servers, by hand in the file, by the back door in memory.
@@ -6,14 +12,13 @@
 use std::time::{Duration, Instant};
 
 use dkimctl_providers::memory::Memory;
+use dkimctl_providers::powerdns::PowerDns;
 use dkimctl_providers::rfc2136::Rfc2136;
 use dkimctl_providers::zonefile::{self, ZoneFile};
-use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome};
+use dkimctl_providers::{AtName, DnsProvider, Guarded, Op, Outcome, ProviderError, Secret, Visibility, Zone, zone_for};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::time::Time;
 
-#[path = "contract/benchmark.rs"]
-mod benchmark;
 #[path = "contract/cloudflare.rs"]
 mod cloudflare;
 #[path = "contract/hosts.rs"]
@@ -34,6 +39,7 @@ use hosts::{
 use rows::Expect::{Already, Applied, Conflict, Outside};
 use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
 use servers::emulators::{Emulator, Kind};
+use servers::http::{HttpServer, Response};
 use servers::{Bind, CloudflareFake, Knot, Pdns, Route53Fake, TestKey, TestZone, free_port, servers_or_skip};
 
 const ZONE: &str = "contract.example";
@@ -124,6 +130,10 @@ fn table() -> Vec<Row> {
             .put(KEY, 300, &[chunked(a, 255)])
             .apply(vec![add(KEY, a, 300)], &[Already])
             .holds(KEY, 300, &[chunked(a, 255)]),
+        row("two keys beforehand", "two values where one is to be: nothing is added, and both are shown")
+            .put(KEY, 300, &[chunked(a, 255), chunked(b, 255)])
+            .apply_seen(vec![(add(KEY, &dkim('C'), 300), AtName::Absent)], &[Conflict])
+            .holds(KEY, 300, &[chunked(a, 255), chunked(b, 255)]),
         row("alias", "TXT cannot stand beside a CNAME; servers ignore it with NOERROR, we say so")
             .alias(KEY, "s1.elsewhere.example.")
             .apply(vec![add(KEY, a, 300)], &[Conflict]),
@@ -260,7 +270,69 @@ fn route53_emulators() {
     }
 }
 
-// ---- beyond the table: what only RFC 2136 servers have ------------------------------------------------------------
+// ---- beyond the table: zones, and what only one kind of host has --------------------------------------------------
+
+/// The longest suffix on a label boundary, and nothing that merely ends alike.
+#[test]
+fn a_name_lies_in_the_longest_zone_that_ends_it() {
+    let zones = ["foo.bar", "qux.baz", "foo.qux.baz", "example.com"].map(|name| Zone {
+        id: name.into(),
+        name: name.parse().unwrap(),
+        visibility: Visibility::Public,
+    });
+    for (name, zone) in [
+        ("name.qux.baz", Some("qux.baz")),
+        ("name.foo.qux.baz", Some("foo.qux.baz")),
+        ("foo.qux.baz", Some("foo.qux.baz")),
+        ("name-foo.qux.baz", Some("qux.baz")),
+        ("nomatch-foo.bar", None),
+        ("notexample.com", None),
+        ("name.qux.foo", None),
+        ("S1._DomainKey.Example.COM.", Some("example.com")),
+    ] {
+        let found = zone_for(&zones, &name.parse().unwrap()).map(|zone| zone.name.as_str());
+        assert_eq!(found, zone, "{name}");
+    }
+    let twins = [Visibility::Private, Visibility::Public].map(|visibility| Zone {
+        id: format!("{visibility:?}"),
+        name: "example.com".parse().unwrap(),
+        visibility,
+    });
+    assert_eq!(zone_for(&twins, &"a.example.com".parse().unwrap()).unwrap().id, "Public");
+}
+
+/// Neither the key we have nor one that the server does not know is ever shown, though a server says it back.
+#[test]
+fn powerdns_never_shows_its_key() {
+    let echo = HttpServer::start(|request| {
+        let key = request.header("x-api-key").unwrap_or_default();
+        match (request.method.as_str(), request.path.ends_with("/zones")) {
+            ("GET", false) => Response::new(200, "{\"rrsets\": []}"),
+            (method, _) => {
+                let status = if method == "GET" { 401 } else { 422 };
+                Response::new(status, format!("{{\"error\": \"not with {key}\"}}"))
+            }
+        }
+    });
+    let host = powerdns_at(&format!("http://{}", echo.address));
+    let zone = Zone { id: "x.".into(), name: ZONE.parse().unwrap(), visibility: Visibility::Public };
+    let op = Op::Add { name: format!("{KEY}.{ZONE}").parse().unwrap(), text: "x".into(), ttl: 60 };
+    let outcome = host.apply(&zone, &[Guarded { op, seen: AtName::Absent }]).remove(0);
+    let shown = format!("{:?} {outcome:?} {host:?}", host.zones());
+    assert!(shown.contains("does not accept the key") && shown.contains("not with [secret]"), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
+    if servers_or_skip(&Pdns::programs()) {
+        let server = Pdns::start(&[TestZone::new(ZONE)]);
+        let mut config = hosts::powerdns_config(&server.api);
+        config.key = Secret::new("canary-that-nobody-knows");
+        let stranger = PowerDns::new(config).unwrap();
+        let error = stranger.zones().unwrap_err();
+        let shown = format!("{error} {error:?} {stranger:?}");
+        assert!(matches!(error, ProviderError::Auth(_)) && !shown.contains("canary"), "{shown}");
+    }
+}
+
+// ---- what only RFC 2136 servers have ------------------------------------------------------------
 
 /// 2,000 selectors are one short burst: at most 17 messages, and none the second time.
 #[test]
@@ -371,12 +443,13 @@ fn a_delegated_name_does_not_hold_up_the_others() {
     let zone = host.zones().unwrap().remove(0);
     let names = ["s1._domainkey.away", KEY].map(|name| format!("{name}.{ZONE}").parse::<Fqdn>().unwrap());
     let seen = host.observe(&zone, &names).unwrap();
-    assert!(matches!(&seen[0], AtName::Unsupported(why) if why.contains("`_domainkey.away")), "{seen:?}");
+    let below: Fqdn = format!("_domainkey.away.{ZONE}").parse().unwrap();
+    assert!(matches!(&seen[0], AtName::Delegated { zone, .. } if *zone == below), "{seen:?}");
     let ops = names.map(|name| Op::Add { name, text: "x".into(), ttl: 60 });
     let ops: Vec<_> = ops.into_iter().zip(seen).map(|(op, seen)| Guarded { op, seen }).collect();
     let outcomes = host.apply(&zone, &ops);
     assert!(
-        matches!(&outcomes[..], [Outcome::Conflict(AtName::Unsupported(_)), Outcome::Applied(None)]),
+        matches!(&outcomes[..], [Outcome::Conflict(AtName::Delegated { .. }), Outcome::Applied(None)]),
         "{outcomes:?}"
     );
 }

@@ -1,9 +1,11 @@
-//! What it costs to publish 2,000 selectors of one zone on BIND: `cargo bench --bench publish`.
+//! What it costs to publish 2,000 selectors of one zone: `cargo bench --bench publish`.
 //!
-//! Packed by our provider, against nsupdate one change a message, in one process and in a process each, on the same
-//! server in the same run. The goal: 17 messages at most.
+//! First at every host that runs here, packed beside one call a record ([`calls`]). Then on BIND, packed by our provider,
+//! against nsupdate one change a message, in one process and in a process each, on the same server in the same run. The
+//! goal: 17 messages at most.
 #![allow(clippy::print_stdout)] // the figures that criterion does not know
 
+mod calls;
 #[path = "../servers/mod.rs"]
 mod servers;
 
@@ -24,6 +26,7 @@ const SELECTORS: usize = 2_000;
 const ALONE: usize = 100;
 
 fn main() {
+    calls::print();
     if !servers_or_skip(&[Bind::PROGRAM, "nsupdate"]) {
         return;
     }

@@ -145,7 +145,7 @@ fn answer(shared: &Mutex<State>, request: &Request) -> Response {
 pub fn refusal(code: u64, message: &str) -> Value {
     let error = match code {
         // kubernetes-sigs/external-dns#3706: the reason stands in the chain of a general code.
-        9300.. if code < 10_000 => json!({ "code": 1004, "message": "DNS Validation Error",
+        9300..=9312 => json!({ "code": 1004, "message": "DNS Validation Error",
             "error_chain": [{ "code": code, "message": message }] }),
         _ => json!({ "code": code, "message": message }),
     };
@@ -206,6 +206,7 @@ fn no_route(path: &str) -> Wrong {
 }
 
 fn parse(body: &str) -> Result<Value, Wrong> {
+    // timothymiller/cloudflare-ddns#206.
     serde_json::from_str(body).map_err(|_| (400, 9207, "Request body is invalid.".to_owned()))
 }
 
@@ -302,14 +303,20 @@ fn post(state: &mut State, zone: &FakeZone, records: &mut Vec<FakeRecord>, body:
     if zone.plan == "free" && tags > 0 {
         return Err((400, 9300, format!("DNS record has {tags} tags, exceeding the quota of 0.")));
     }
-    // developers.cloudflare.com/dns/manage-dns-records/reference/record-attributes: 100 characters on Free, 500 on others.
+    // developers.cloudflare.com/dns/manage-dns-records/reference/record-attributes: 100 characters on Free, 500 on others;
+    // code and words from STRRL/cloudflare-tunnel-ingress-controller#139 and #168.
     let comment = body["comment"].as_str().map(str::to_owned);
     let longest = if zone.plan == "free" { 100 } else { 500 };
     if comment.as_ref().is_some_and(|comment| comment.chars().count() > longest) {
-        return Err((400, 9301, format!("DNS record comment exceeds {longest} characters.")));
+        let why = format!("DNS record comment exceeds the maximum length of {longest} characters.");
+        return Err((400, 9313, why));
     }
     // A name outside of the zone gets the zone's name appended: seen in NewFuture/DDNS#21.
     let name = body["name"].as_str().unwrap_or_default().trim_end_matches('.').to_lowercase();
+    // timothymiller/cloudflare-ddns#91: an empty name, which once meant the zone itself.
+    if name.is_empty() {
+        return Err((400, 9000, "DNS name is invalid.".into()));
+    }
     let inside = name == zone.name || name.ends_with(&format!(".{}", zone.name));
     let name = if inside { name } else { format!("{name}.{}", zone.name) };
     let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
@@ -317,9 +324,9 @@ fn post(state: &mut State, zone: &FakeZone, records: &mut Vec<FakeRecord>, body:
     let record = FakeRecord { id: state.fresh_id(), name, kind: text("type"), content: text("content"), ttl, comment };
     check(zone, records, &record)?;
     // "Record quota exceeded.": ZoneABC/ZoneABC#30. 200 records on Free zones since 2024-09-01, developers.cloudflare.com/dns
-    // FAQ. The code is known from one report only, so clients had better go by the words as well.
+    // FAQ, and thunderbird/thunderbird-accounts#1060. No report gives its code, so clients have to go by the words.
     if records.len() >= zone.quota {
-        return Err((400, 81045, "Record quota exceeded.".into()));
+        return Err((400, 1004, "Record quota exceeded.".into()));
     }
     records.push(record.clone());
     Ok(record)
@@ -331,9 +338,6 @@ fn check(zone: &FakeZone, others: &[FakeRecord], record: &FakeRecord) -> Result<
     if record.ttl != 1 && !(60..=86_400).contains(&record.ttl) {
         return Err((400, 9021, "Invalid TTL. Must be between 60 and 86,400 seconds, or 1 for Automatic.".into()));
     }
-    if record.content.is_empty() {
-        return Err((400, 9000, "DNS record content is required.".into()));
-    }
     // 81054 and 81053: "A CNAME record with that host already exists", "An A, AAAA, or CNAME record with that host
     // already exists", in many external-dns and terraform threads.
     if record.kind != "CNAME" && at_name().any(|other| other.kind == "CNAME") {
@@ -344,10 +348,13 @@ fn check(zone: &FakeZone, others: &[FakeRecord], record: &FakeRecord) -> Result<
     }
     if record.kind == "TXT" {
         // developers.cloudflare.com/dns/manage-dns-records/reference/dns-record-types: 4,096 octets on the wire, and
-        // 8,192 characters for all of a name and type (seen in cisagov/manage.get.gov#4946).
+        // 8,192 characters for all of a name and type; the codes from cisagov/manage.get.gov#5244.
+        if text_of(&record.content).as_bytes().len() > 4080 {
+            return Err((400, 9015, "Record content exceeds the allowed length of 4096 wire format bytes.".into()));
+        }
         let texts = at_name().filter(|other| other.kind == "TXT").map(|other| other.content.len()).sum::<usize>();
-        if text_of(&record.content).as_bytes().len() > 4080 || texts + record.content.len() > 8192 {
-            return Err((400, 9302, "The content of the TXT records of this name is too long.".into()));
+        if texts + record.content.len() > 8192 {
+            return Err((400, 83011, "Combined content length of records with this name is too long.".into()));
         }
     }
     let same = |other: &FakeRecord| other.kind == record.kind && text_of(&other.content) == text_of(&record.content);

@@ -35,6 +35,10 @@ impl Knot {
             conf += &remotes(&zones);
             conf += "acl:\n- id: copy\n  address: 127.0.0.1\n  action: [transfer, notify]\n";
             let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+            // Whoever signs is only let in by a rule that names the key.
+            if !keys.is_empty() {
+                writeln!(conf, "- id: list\n  key: [{}]\n  action: transfer", names.join(", ")).unwrap();
+            }
             for zone in zones.iter().filter(|_| !keys.is_empty()) {
                 let policy = zone.policy.as_deref().unwrap_or_default();
                 writeln!(conf, "- id: update-{}\n  key: [{}]\n  action: update", zone.name, names.join(", ")).unwrap();
@@ -42,7 +46,7 @@ impl Knot {
             }
             writeln!(conf, "template:\n- id: default\n  storage: {storage}\n  zonefile-sync: -1\nzone:").unwrap();
             for zone in &zones {
-                let update = if keys.is_empty() { String::new() } else { format!(", update-{}", zone.name) };
+                let update = if keys.is_empty() { String::new() } else { format!(", list, update-{}", zone.name) };
                 let name = &zone.name;
                 writeln!(conf, "- domain: {name}\n  file: {name}.zone\n  acl: [copy{update}]").unwrap();
                 match &zone.copy_of {

@@ -9,8 +9,6 @@ use crate::http::{Answer, Secret};
 const AUTH: [u64; 8] = [1000, 1001, 6003, 6111, 9106, 9107, 9109, 10000];
 /// "Please wait and consider throttling your request speed".
 const SLOWER: u64 = 971;
-/// "Record quota exceeded."
-const QUOTA: u64 = 81045;
 /// "Invalid TTL".
 const TTL: u64 = 9021;
 /// "Could not route to ...": no such zone for this token.
@@ -35,7 +33,7 @@ pub(super) fn explain(answer: &Answer, errors: &[ApiError], writing: bool, token
         ));
     }
     let code = codes.first().map_or_else(|| format!("HTTP {}", answer.status), u64::to_string);
-    let next = if any(&[QUOTA]) || said.to_ascii_lowercase().contains("quota exceeded") {
+    let next = if said.to_ascii_lowercase().contains("quota exceeded") {
         "the zone holds as many records as its plan allows (Free: 200, or 1,000 for zones from before September 2024; \
          paid: 3,500); delete what is no longer needed, or upgrade the zone"
     } else if any(&NO_ZONE) {

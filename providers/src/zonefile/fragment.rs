@@ -81,6 +81,13 @@ impl Fragment {
         fragment
     }
 
+    pub fn names_with_text(&self) -> Vec<Fqdn> {
+        let mut names: Vec<Fqdn> =
+            self.names.keys().filter(|name| matches!(self.at(name), AtName::Txt { .. })).cloned().collect();
+        names.sort();
+        names
+    }
+
     pub fn at(&self, name: &Fqdn) -> AtName {
         let (mut ttl, mut entries) = (None, Vec::new());
         for record in self.items_at(name).filter_map(|(_, item)| item.record.as_ref()) {

@@ -340,7 +340,7 @@ fn a_wrong_client_fails_on_each_refusal() {
         ("a page too long", send("GET", "zones?per_page=1000", &bearer, &null), (400, 1004)),
         ("no JSON", send("POST", &records, &bearer, &json!(null)), (400, 9207)),
         ("a TTL too short", post(record("a", "x", 30)), (400, 9021)),
-        ("no content", post(record("a", "", 300)), (400, 9000)),
+        ("no name", post(json!({ "type": "TXT", "name": "", "content": "x", "ttl": 300 })), (400, 9000)),
         ("beside an alias", post(record("alias", "x", 300)), (400, 81054)),
         (
             "an alias beside",
@@ -349,7 +349,7 @@ fn a_wrong_client_fails_on_each_refusal() {
         ),
         ("the same again", post(record("taken", "\"here\"", 300)), (400, 81058)),
         ("the same again, bare", post(record("taken", "here", 300)), (400, 81058)),
-        ("a text too long", post(record("a", &"x".repeat(5000), 300)), (400, 9302)),
+        ("a text too long", post(record("a", &"x".repeat(5000), 300)), (400, 9015)),
         (
             "tags on Free",
             post(json!({ "type": "TXT", "name": format!("a.{ZONE}"), "content": "x", "ttl": 300, "tags": ["a:b"] })),
@@ -360,7 +360,7 @@ fn a_wrong_client_fails_on_each_refusal() {
             post(
                 json!({ "type": "TXT", "name": format!("a.{ZONE}"), "content": "x", "ttl": 300, "comment": "c".repeat(101) }),
             ),
-            (400, 9301),
+            (400, 9313),
         ),
         (
             "no such record",
@@ -390,5 +390,10 @@ fn a_wrong_client_fails_on_each_refusal() {
     post(json!({ "type": "TXT", "name": "outside.test", "content": "x", "ttl": 300 }));
     assert_eq!(fake.at(&format!("outside.test.{ZONE}"), "TXT").len(), 1, "a foreign name ends up in the zone");
     fake.state().zones[0].quota = 0;
-    assert_eq!(post(record("a", "x", 300)), (400, Some(81045)));
+    assert_eq!(post(record("a", "x", 300)), (400, Some(1004)));
+    fake.state().zones[0].quota = 1000;
+    for n in 0..2 {
+        assert_eq!(post(record("many", &format!("{n}{}", "x".repeat(4000)), 300)).0, 200);
+    }
+    assert_eq!(post(record("many", &"y".repeat(4000), 300)), (400, Some(83011)));
 }

@@ -43,9 +43,13 @@ pub fn rfc2136_at(server: &str, key: &TestKey) -> Rfc2136 {
     Rfc2136::new(config_at(server, key))
 }
 
-pub fn powerdns_at(api: &str) -> PowerDns {
+pub fn powerdns_config(api: &str) -> powerdns::Config {
     let (url, server, key) = (api.to_owned(), "localhost".to_owned(), Secret::new(Pdns::KEY));
-    PowerDns::new(powerdns::Config { url, server, key, timeout: Duration::from_secs(5) }).unwrap()
+    powerdns::Config { url, server, key, timeout: Duration::from_secs(5) }
+}
+
+pub fn powerdns_at(api: &str) -> PowerDns {
+    PowerDns::new(powerdns_config(api)).unwrap()
 }
 
 /// At the fake, without its waits.

@@ -124,6 +124,16 @@ pub fn run_table(table: Vec<Row>, kind: &str, bench: &dyn Bench) {
             }
         }
     }
+    lists(kind, bench, &zone);
+}
+
+/// What the host lists when it is asked for its names with text: a new one, and no alias.
+fn lists(kind: &str, bench: &dyn Bench, zone: &Zone) {
+    bench.put("stranger._domainkey", 300, &[vec!["v=DKIM1; p=QUJD".into()]]);
+    bench.alias("alias._domainkey", "elsewhere.example.");
+    let names = bench.host().list(zone).unwrap().unwrap_or_else(|| panic!("{kind} cannot list"));
+    assert!(names.contains(&fqdn("stranger._domainkey")), "{kind}: {names:?}");
+    assert!(!names.contains(&fqdn("alias._domainkey")), "{kind}: {names:?}");
 }
 
 pub fn guard(
