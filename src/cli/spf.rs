@@ -4,24 +4,26 @@ use clap::Subcommand;
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::staging::evidence::Outcome;
 use dkimctl_state::lifecycle::staging::ladder::Rung;
-use dkimctl_state::lifecycle::staging::spf::{Ending, Goal, SpfFacts, SpfPolicy};
+use dkimctl_state::lifecycle::staging::spf::{Ending, Goal, SpfFacts, SpfPolicy, SpfWait};
 use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::store::evidence::EvidenceStore as _;
 use dkimctl_state::time::{Span, Time};
 
 use super::error::{Error, Exit};
-use super::machine::{self, ReadState, WriteState};
+use super::machine::{ReadState, WriteState};
+use super::record::{Desk, asked, consent, resolver};
 use super::shell::Shell;
 use crate::config::Config;
-use crate::dmarc::stage::rung_of;
-use crate::observe::recursive::system_resolvers;
+use crate::dmarc::stage::{rung_of, switching};
+use crate::guarded::{Kind, served};
+use crate::observe::Sweeper;
 use crate::report::spf::{AdoptReport, Applied, ApplyReport, CheckReport, Checked, EvalReport};
 use crate::spf::desired::Wanted;
 use crate::spf::eval::{Session, check};
 use crate::spf::flatten::flatten;
-use crate::spf::lint::{Evidence, Severity, lint, lint_texts};
-use crate::spf::publish::{self, Subject};
+use crate::spf::lint::{Evidence, Report as LintReport, Severity, lint, lint_texts};
+use crate::spf::publish::{self, Plan, Subject};
 use crate::spf::resolver::Recursive;
 
 /// Check, evaluate and stage SPF records
@@ -37,6 +39,7 @@ enum Verb {
     Eval(EvalArgs),
     Apply(ApplyArgs),
     Adopt(AdoptArgs),
+    Rollback(RollbackArgs),
 }
 
 /// Find what is wrong with published records, branch by branch
@@ -92,12 +95,13 @@ struct EvalArgs {
 /// Publish what the configuration means, one rung at a time
 ///
 /// Adds the senders of `spf` in the configuration to what is published, and lets the ending climb from ?all to ~all.
-/// Others' terms stay, and a record of others is not touched before `spf adopt`.
+/// Others' terms stay, and a record of others is not touched before `spf adopt`. Ends with 5 if a change has to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   dkimctl spf apply example.com --dry-run
-  dkimctl spf apply")]
+  dkimctl spf apply
+  dkimctl spf apply example.com --resume      after a rollback")]
 struct ApplyArgs {
     /// The domains [default: all that have `spf` configured]
     #[arg(value_name = "DOMAIN")]
@@ -105,6 +109,9 @@ struct ApplyArgs {
     /// Show what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Go on after `spf rollback`
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
     /// The resolver that includes are checked with [default: the system's]
     #[arg(long, value_name = "HOST:PORT", value_parser = resolver)]
     resolver: Option<SocketAddr>,
@@ -130,12 +137,29 @@ struct AdoptArgs {
     text: Option<String>,
 }
 
+/// Put back the record that stood before, to the octet, at once
+///
+/// Nothing is written after it until `spf apply --resume`: the configuration still asks for what was taken back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dkimctl spf rollback example.com --reason \"the newsletter fails\"")]
+struct RollbackArgs {
+    /// The domain
+    #[arg(value_name = "DOMAIN")]
+    domain: SigningDomain,
+    /// Why; it stays in the log
+    #[arg(long, value_name = "TEXT", default_value = "an operator asked to go back")]
+    reason: String,
+}
+
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     match args.verb {
         Verb::Check(args) => run_check(shell, args),
         Verb::Eval(args) => run_eval(shell, args),
         Verb::Apply(args) => run_apply(shell, args),
         Verb::Adopt(args) => run_adopt(shell, args),
+        Verb::Rollback(args) => run_rollback(shell, args),
     }
 }
 
@@ -199,6 +223,9 @@ fn run_apply(shell: &Shell, args: ApplyArgs) -> Result<Exit, Error> {
     let mut report = ApplyReport { domains: Vec::new() };
     let mut failed = false;
     for (settings, wanted) in &chosen {
+        if let (true, State::Write(state)) = (args.resume, &mut state) {
+            publish::resume(&mut state.store, settings.domain.as_fqdn())?;
+        }
         match apply_one(shell, &config, &mut state, settings, wanted, &resolver) {
             Ok(applied) => report.domains.push(applied),
             Err(error) => {
@@ -208,7 +235,12 @@ fn run_apply(shell: &Shell, args: ApplyArgs) -> Result<Exit, Error> {
         }
     }
     shell.show(&report)?;
-    Ok(if failed { Exit::Failed } else { Exit::Ok })
+    let waits = !args.dry_run && report.domains.iter().any(|applied| applied.changes && !applied.written);
+    Ok(match failed {
+        true => Exit::Failed,
+        false if waits => Exit::Pending,
+        false => Exit::Ok,
+    })
 }
 
 fn apply_one(
@@ -219,12 +251,13 @@ fn apply_one(
     wanted: &Wanted,
     resolver: &Recursive,
 ) -> Result<Applied, Error> {
-    let dns = machine::dns(config, &[settings])?;
+    let Desk { dns, servers, .. } = Desk::of(config, settings.clone())?;
     let domain = settings.domain.as_fqdn().clone();
     let subject = Subject { domain, providers: &settings.providers, wanted, ttl: settings.ttl };
     let now = shell.now();
     let looked = publish::look(&dns, &subject)?;
-    let stands: Vec<(TxtText, Vec<usize>)> = looked.text.iter().map(|text| (text.clone(), Vec::new())).collect();
+    let stands: Vec<(TxtText, Vec<usize>)> =
+        looked.texts.first().into_iter().flatten().map(|text| (text.clone(), Vec::new())).collect();
     let before = lint_texts(resolver, subject.domain.as_str(), &stands, Evidence::default());
     let facts = SpfFacts {
         ending: Ending::Nothing,
@@ -234,63 +267,112 @@ fn apply_one(
         ..state.evidence(settings, now)?
     };
     let plan = publish::plan(&dns, state.store(), &subject, facts, &SpfPolicy::default(), now)?;
-    let changes = !plan.changes.is_empty();
+    let mut wait = plan.wait.clone();
+    if plan.changes {
+        unharmed(resolver, &subject, &before, &plan)?;
+        wait = held_back(state, settings, &*servers, &subject, &plan, now)?.or(wait);
+    }
     let mut applied = Applied {
         domain: subject.domain.to_string(),
         old: plan.old.as_ref().map(ToString::to_string),
         new: plan.new.to_string(),
-        changes,
+        changes: plan.changes,
         written: false,
-        wait: plan.wait.as_ref().map(ToString::to_string),
+        wait: wait.as_ref().map(ToString::to_string),
     };
-    if let Some(wait) = &plan.wait {
-        shell.say_more(format_args!("{}: {wait}", subject.domain));
+    match (&wait, plan.changes) {
+        // Whoever typed it wants to know why nothing was done.
+        (Some(wait), true) => shell.warn(format_args!("{}: not written: {wait}", subject.domain)),
+        (Some(wait), false) => shell.say_more(format_args!("{}: {wait}", subject.domain)),
+        (None, _) => {}
     }
-    if changes {
-        let after =
-            lint_texts(resolver, subject.domain.as_str(), &[(plan.new.clone(), Vec::new())], Evidence::default());
-        let worse = after.findings.iter().find(|finding| {
-            finding.severity == Severity::Error && before.findings.iter().all(|seen| seen.id != finding.id)
-        });
-        if let Some(finding) = worse {
-            let message =
-                format!("{}: not written, for it would break {}: {}", subject.domain, finding.id, finding.seen);
-            return Err(Error::new(message).hint(finding.fix.clone()));
+    if let State::Write(state) = state
+        && (wait.is_none() || !plan.changes)
+    {
+        let new = plan.new.clone();
+        applied.written = publish::apply(&dns, &mut state.store, &subject, plan, &shell.actor(), now)?;
+        if applied.written {
+            let served = served(&*servers, Kind::Spf, &subject.domain, &new, now);
+            if !served.everywhere() {
+                shell.warn(format_args!("{}: the new record is {served}", subject.domain));
+            }
         }
-        if let Some(why) = after.unknown.first() {
-            let message =
-                format!("{}: not written, because the new record could not be checked: {why}", subject.domain);
-            return Err(Error::new(message).hint("run the command again when DNS answers"));
-        }
-    }
-    if let State::Write(state) = state {
-        applied.written = publish::apply(&dns, &mut state.store, &subject, plan, now)?;
     }
     Ok(applied)
 }
 
+/// A new record that is worse than the old one, or that could not be checked, is not written.
+fn unharmed(resolver: &Recursive, subject: &Subject<'_>, before: &LintReport, plan: &Plan) -> Result<(), Error> {
+    let after = lint_texts(resolver, subject.domain.as_str(), &[(plan.new.clone(), Vec::new())], Evidence::default());
+    let worse = after.findings.iter().find(|finding| {
+        finding.severity == Severity::Error && before.findings.iter().all(|seen| seen.id != finding.id)
+    });
+    if let Some(finding) = worse {
+        let message = format!("{}: not written, for it would break {}: {}", subject.domain, finding.id, finding.seen);
+        return Err(Error::new(message).hint(finding.fix.clone()));
+    }
+    if let Some(why) = after.unknown.first() {
+        let message = format!("{}: not written, because the new record could not be checked: {why}", subject.domain);
+        return Err(Error::new(message).hint("run the command again when DNS answers"));
+    }
+    Ok(())
+}
+
+/// What a change that could be written waits for.
+fn held_back(
+    state: &State,
+    settings: &Settings,
+    servers: &dyn Sweeper,
+    subject: &Subject<'_>,
+    plan: &Plan,
+    now: Time,
+) -> Result<Option<SpfWait>, Error> {
+    if let Some(selector) = switching(&state.store().load(&settings.domain)?.ledger) {
+        return Ok(Some(SpfWait::KeySwitch(selector)));
+    }
+    if let (true, Some(old)) = (plan.climbs, &plan.old) {
+        let served = served(servers, Kind::Spf, &subject.domain, old, now);
+        return Ok((!served.everywhere()).then(|| SpfWait::Servers(served.to_string())));
+    }
+    Ok(None)
+}
+
 fn run_adopt(shell: &Shell, args: AdoptArgs) -> Result<Exit, Error> {
     let config = shell.config()?;
-    let settings = shell.one(&config, &args.domain)?;
+    let Desk { settings, dns, .. } = Desk::new(shell, &config, &args.domain)?;
     let wanted = config.domains.spf(&args.domain).unwrap_or_default();
-    let dns = machine::dns(&config, &[&settings])?;
     let domain = settings.domain.as_fqdn().clone();
     let subject = Subject { domain, providers: &settings.providers, wanted: &wanted, ttl: settings.ttl };
     let nothing = || publish::PublishError::NothingToAdopt { domain: subject.domain.clone() };
-    let seen = publish::look(&dns, &subject)?.text.ok_or_else(nothing)?;
+    let seen = publish::look(&dns, &subject)?.agreed()?.ok_or_else(nothing)?;
     shell.say(format_args!("{} shows\n  {seen}", subject.domain));
     let shown = args.text.map_or(seen, TxtText::from);
-    if !args.yes {
-        if !shell.is_interactive() {
-            return Err(Error::usage("nobody is there to agree").hint("add --yes, and --text with the text you saw"));
-        }
-        if shell.ask("May dkimctl edit this record from now on? Type yes:")? != "yes" {
-            return Err(Error::new("nothing was adopted"));
-        }
-    }
+    consent(shell, args.yes)?;
     let mut state = WriteState::open(shell, &config, "spf adopt")?;
     publish::adopt(&dns, &mut state.store, &subject, &shown, &shell.actor(), shell.now())?;
     shell.show(&AdoptReport { domain: subject.domain.to_string(), text: shown.to_string() })?;
+    Ok(Exit::Ok)
+}
+
+fn run_rollback(shell: &Shell, args: RollbackArgs) -> Result<Exit, Error> {
+    let config = shell.config()?;
+    let Desk { settings, dns, .. } = Desk::new(shell, &config, &args.domain)?;
+    let wanted = config.domains.spf(&args.domain).unwrap_or_default();
+    let domain = settings.domain.as_fqdn().clone();
+    let subject = Subject { domain, providers: &settings.providers, wanted: &wanted, ttl: settings.ttl };
+    let mut state = WriteState::open(shell, &config, "spf rollback")?;
+    let old = publish::look(&dns, &subject)?.texts.into_iter().flatten().next();
+    let new = publish::rollback(&dns, &mut state.store, &subject, &args.reason, &shell.actor(), shell.now())?;
+    let applied = Applied {
+        domain: subject.domain.to_string(),
+        old: old.map(|text| text.to_string()),
+        new: new.to_string(),
+        changes: true,
+        written: true,
+        wait: None,
+    };
+    shell.show(&ApplyReport { domains: vec![applied] })?;
+    shell.say(format_args!("nothing is written from now on; `dkimctl spf apply {} --resume` goes on", args.domain));
     Ok(Exit::Ok)
 }
 
@@ -342,25 +424,4 @@ impl State {
 fn without_spf(config: &Config, domain: &SigningDomain) -> Error {
     Error::usage(format!("{domain} has no `spf` in {}", config.path.display()))
         .hint("add one, for example: spf = { relays = [\"ses\"], addresses = [\"192.0.2.1\"] }")
-}
-
-/// The resolver that was named, or the system's first.
-pub(super) fn asked(named: Option<SocketAddr>) -> Result<Recursive, Error> {
-    let server = named.or_else(|| system_resolvers().into_iter().next());
-    server
-        .map(Recursive::new)
-        .ok_or_else(|| Error::usage("/etc/resolv.conf names no resolver").hint("name one: --resolver 192.0.2.53:53"))
-}
-
-/// An address with or without a port, or a host's name with one.
-pub(super) fn resolver(text: &str) -> Result<SocketAddr, String> {
-    use std::net::ToSocketAddrs;
-    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok((ip, 53).into());
-    }
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let found = text.to_socket_addrs().map_err(|error| format!("no resolver is found there: {error}"))?;
-    found.into_iter().next().ok_or_else(|| "no address is found for it".to_owned())
 }

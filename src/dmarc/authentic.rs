@@ -15,6 +15,8 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Paramete
 
 use crate::signers::probe::{Records, ready};
 
+mod results;
+
 /// How key records are looked up: `Ok` with the texts at the name, or why nobody knows.
 pub type Lookup<'a> = dyn Fn(&Fqdn) -> Result<Vec<TxtText>, String> + 'a;
 
@@ -30,6 +32,8 @@ pub struct Origin {
 
 pub struct Authenticator<'a> {
     lookup: &'a Lookup<'a>,
+    /// The servers whose Authentication-Results are believed.
+    trusted: Vec<String>,
     /// Made when the first signature is to be verified: most runs see none.
     verifier: OnceCell<Option<MessageAuthenticator>>,
     cache: HashMap<Fqdn, Result<Vec<TxtText>, String>>,
@@ -40,7 +44,13 @@ const MOST_SIGNATURES: usize = 5;
 
 impl<'a> Authenticator<'a> {
     pub fn new(lookup: &'a Lookup<'a>) -> Self {
-        Authenticator { lookup, verifier: OnceCell::new(), cache: HashMap::new() }
+        Authenticator { lookup, trusted: Vec::new(), verifier: OnceCell::new(), cache: HashMap::new() }
+    }
+
+    /// Believes what these servers wrote into messages (RFC 8601): the operator's own, which take such fields of others
+    /// out of the mail that comes in.
+    pub fn trusting(self, authserv_ids: &[String]) -> Self {
+        Authenticator { trusted: authserv_ids.to_vec(), ..self }
     }
 
     /// Whether some signature verifies whose domain is of the same organization as the message's From.
@@ -60,6 +70,12 @@ impl<'a> Authenticator<'a> {
             _ => None,
         };
         let from = from.ok_or("it has no single From address")?;
+        if !self.trusted.is_empty() {
+            let vouched = results::vouched(raw, &self.trusted).unwrap_or_default();
+            if vouched.iter().any(|domain| organization(domain) == from) {
+                return Ok(from);
+            }
+        }
         if message.dkim_headers.is_empty() {
             return Err("it carries no DKIM signature".to_owned());
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dkimctl_state::lifecycle::staging::evidence::{Report, Trust, clean};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::store::StoreError;
-use dkimctl_state::store::evidence::{EvidenceStore, Filed, FiledRow, Kept};
+use dkimctl_state::store::evidence::{EvidenceStore, Filed, FiledRow, Kept, Refusal};
 use dkimctl_state::time::{Span, Time};
 use serde::Serialize;
 
@@ -76,6 +76,8 @@ pub struct Ingest<'a> {
     /// What waits for the next batch, in order; what is not to be kept waits with it.
     waiting: Vec<(Entry, Option<Filed>)>,
     rows: usize,
+    /// What could not be read, of reports that are about somebody.
+    refusals: Vec<Refusal>,
     failed: Option<StoreError>,
     totals: Totals,
     domains: BTreeSet<Fqdn>,
@@ -107,6 +109,7 @@ impl<'a> Ingest<'a> {
             say,
             waiting: Vec::new(),
             rows: 0,
+            refusals: Vec::new(),
             failed: None,
             totals: Totals::default(),
             domains: BTreeSet::new(),
@@ -136,6 +139,13 @@ impl<'a> Ingest<'a> {
         let (entries, filed): (Vec<Entry>, Vec<Option<Filed>>) = self.waiting.drain(..).unzip();
         if self.failed.is_some() {
             return;
+        }
+        let refusals = std::mem::take(&mut self.refusals);
+        if let (Some(store), false) = (&mut self.store, refusals.is_empty()) {
+            if let Err(error) = store.file_refusals(&refusals) {
+                return self.failed = Some(error);
+            }
+            self.domains.extend(refusals.into_iter().map(|refusal| refusal.domain));
         }
         let keeps: Vec<bool> = filed.iter().map(Option::is_some).collect();
         let filed: Vec<Filed> = filed.into_iter().flatten().collect();
@@ -200,6 +210,14 @@ impl<'a> Ingest<'a> {
         }
     }
 
+    /// A report that is lost counts against the reports about its domain: what it said might have been a failure.
+    fn remember_refusal(&mut self, name: &str, known: Option<(Fqdn, Time)>, why: &str) {
+        let Some((domain, until)) = known.or_else(|| named(name)) else { return };
+        let until = if until > self.now || until.unix() <= 0 { self.now } else { until };
+        let (name, why) = (clean(name, 255).into_owned(), clean(why, 255).into_owned());
+        self.refusals.push(Refusal { domain, until, trust: Trust::Unverified, name, why });
+    }
+
     /// What keeps a report from being filed at all.
     fn unfit(&self, parsed: &Parsed) -> Option<String> {
         let (Some(begin), Some(end)) = (parsed.begin, parsed.end) else {
@@ -260,6 +278,7 @@ impl Visitor for Ingest<'_> {
                 errors
                     .push(format!("{} records of {} messages were read and not kept", parsed.records, parsed.messages));
             }
+            self.remember_refusal(name, parsed.domain.clone().zip(parsed.end), &why);
             errors.insert(0, why);
             (entry.status, entry.records, entry.messages, entry.aligned) = (Status::Rejected, 0, 0, 0);
             entry.errors = errors;
@@ -273,6 +292,7 @@ impl Visitor for Ingest<'_> {
     }
 
     fn refused(&mut self, name: &str, why: String) {
+        self.remember_refusal(name, None, &why);
         let entry = Entry {
             file: name.to_owned(),
             status: Status::Rejected,
@@ -318,6 +338,20 @@ fn file(parsed: &Parsed, origin: &Origin, complete: bool, received: Time) -> Opt
         },
         hash: parsed.hash,
         rows: rows.collect(),
+    })
+}
+
+/// Whom a report is about and when it ends, by the name of its file: `receiver!domain!begin!end` (RFC 9990 section
+/// 3.5.2).
+fn named(name: &str) -> Option<(Fqdn, Time)> {
+    let pieces: Vec<&str> = name.rsplit('/').next().unwrap_or(name).split('!').collect();
+    let seconds = |piece: &str| -> Option<i64> {
+        let digits = piece.split('.').next().unwrap_or(piece);
+        digits.parse().ok().filter(|_| (9..=11).contains(&digits.len()))
+    };
+    pieces.windows(3).find_map(|window| {
+        let (domain, _, end) = (window[0].parse().ok()?, seconds(window[1])?, seconds(window[2])?);
+        Some((domain, Time::from_unix(end)))
     })
 }
 

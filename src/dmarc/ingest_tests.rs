@@ -84,3 +84,45 @@ fn every_report_is_accounted_for() {
     assert_eq!(json["status"], "ok");
     assert_eq!(json["begin"], "2023-11-15T00:00:00Z");
 }
+
+#[test]
+fn a_report_that_is_lost_counts_against_its_domain_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store =
+        SqliteStore::create(&dir.path().join("s"), uuid::Uuid::from_u128(1), &Options::read_write()).unwrap();
+    let nobody = |_: &Fqdn| Err::<Vec<TxtText>, _>("no resolver".to_owned());
+    let future = report("3", "example.com", &[("192.0.2.1", 1, true)]).replace("1700092799", "1800000000");
+    for _ in 0..2 {
+        let mut say = |entry: &Entry| assert_eq!(entry.status, Status::Rejected);
+        let mut run = Ingest::new(Some(&mut store), Authenticator::new(&nobody), Time::from_unix(NOW), false, &mut say);
+        run.stream("mail#3!google.com!example.com!1700006400!1700092799.xml.gz", &b"\x1f\x8bgarbage"[..]);
+        run.stream("future.xml", future.as_bytes());
+        // Of nobody in particular.
+        run.stream("notes.txt", &b"hello world"[..]);
+        run.finish().unwrap();
+    }
+    let refused = store.refusals(&"example.com".parse().unwrap(), Time::from_unix(NOW - 864_000)).unwrap();
+    let seen: Vec<(i64, bool)> = refused.iter().map(|r| (r.until.unix(), r.why.contains("future"))).collect();
+    assert_eq!(seen, [(1_700_092_799, false), (NOW, true)]);
+}
+
+#[test]
+fn a_small_report_in_a_damaged_archive_is_read_as_far_as_it_goes() {
+    let text = report("1", "example.com", &[("192.0.2.1", 5, false)]);
+    let packed = crate::dmarc::open::tests::gz(text.as_bytes());
+    let padded = [packed.as_slice(), &[0; 100]].concat();
+    let mut wrong_sum = packed.clone();
+    let at = packed.len() - 8;
+    wrong_sum[at] ^= 0xff;
+    let nobody = |_: &Fqdn| Err::<Vec<TxtText>, _>("no resolver".to_owned());
+    let mut seen = Vec::new();
+    for bytes in [&padded, &wrong_sum, &packed[..at].to_vec()] {
+        let mut say = |entry: &Entry| seen.push((entry.status, entry.messages));
+        let mut run = Ingest::new(None, Authenticator::new(&nobody), Time::from_unix(NOW), false, &mut say);
+        run.stream("r.xml.gz", bytes.as_slice());
+        run.finish().unwrap();
+    }
+    assert_eq!(seen[0], (Status::Ok, 5));
+    assert_eq!(seen[1], (Status::Partial, 5));
+    assert!(seen[2].1 == 5, "{seen:?}");
+}

@@ -4,8 +4,10 @@
 //! `dkimctl_state::lifecycle::staging`.
 
 pub mod authentic;
+pub mod authorization;
 pub mod ingest;
 pub mod limits;
+pub mod look;
 pub mod open;
 pub mod publish;
 pub mod source;

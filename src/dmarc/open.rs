@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::limits;
 
@@ -29,6 +29,8 @@ pub trait Visitor {
 enum Kind {
     Xml,
     Gzip,
+    /// Deflate in the clothes of RFC 1950, which some reporters send under the name of gzip.
+    Zlib,
     Zip,
     Mbox,
     Message,
@@ -42,6 +44,7 @@ fn kind(head: &[u8]) -> Kind {
     let text = text.trim_ascii_start();
     match head {
         [0x1f, 0x8b, ..] => Kind::Gzip,
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Kind::Zlib,
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
         [0xd0, 0xcf, 0x11, 0xe0, ..] => {
             Kind::Refused("it is an Outlook message (.msg), which is not read; save it as .eml")
@@ -53,7 +56,13 @@ fn kind(head: &[u8]) -> Kind {
             Kind::Refused("the reporter sent the word `unused` in place of a report, a mistake that some make")
         }
         _ if head.starts_with(b"From ") => Kind::Mbox,
+        _ if text[0] == b'{' && text.windows(17).any(|window| window == b"organization-name") => {
+            Kind::Refused("it is a report about TLS (RFC 8460), and not about DMARC")
+        }
         _ if is_header(text) => Kind::Message,
+        [0x78, 0x9f, 0x3e, 0x22, ..] => {
+            Kind::Refused("it is a TNEF container (winmail.dat), which is not read; let the sender send MIME")
+        }
         _ if head.get(257..262) == Some(b"ustar") => Kind::Refused("it is a tar archive; unpack it first"),
         _ => Kind::Refused("it is neither XML, gzip, zip nor a message"),
     }
@@ -133,11 +142,11 @@ fn file_at(name: &str, mut file: File, visitor: &mut dyn Visitor) {
     match head_of(&mut file) {
         Err(error) => visitor.refused(name, format!("it cannot be read: {error}")),
         // The directory of a zip stands at its end.
-        Ok(head) if kind(&head) == Kind::Zip && file.metadata().is_ok_and(|m| m.is_file()) => {
+        Ok((head, _)) if kind(&head) == Kind::Zip && file.metadata().is_ok_and(|m| m.is_file()) => {
             archive::zip(name, &mut file, 0, None, visitor);
         }
-        Ok(head) => {
-            let rest = BufReader::with_capacity(32 << 10, file);
+        Ok((head, error)) => {
+            let rest = Rest { error, input: BufReader::with_capacity(32 << 10, file) };
             known(name, kind(&head), &mut Cursor::new(head).chain(rest), 0, None, visitor);
         }
     }
@@ -147,7 +156,10 @@ fn file_at(name: &str, mut file: File, visitor: &mut dyn Visitor) {
 fn inside(name: &str, input: &mut dyn Read, nesting: usize, envelope: Option<&Envelope<'_>>, to: &mut dyn Visitor) {
     match head_of(input) {
         Err(error) => to.refused(name, format!("it cannot be read: {error}")),
-        Ok(head) => known(name, kind(&head), &mut Cursor::new(head).chain(input), nesting, envelope, to),
+        Ok((head, error)) => {
+            let rest = Rest { error, input };
+            known(name, kind(&head), &mut Cursor::new(head).chain(rest), nesting, envelope, to);
+        }
     }
 }
 
@@ -165,6 +177,7 @@ fn known(
     match kind {
         Kind::Xml => to.report(name, envelope, input),
         Kind::Gzip => inside(name, &mut MultiGzDecoder::new(input), nesting + 1, envelope, to),
+        Kind::Zlib => inside(name, &mut ZlibDecoder::new(input), nesting + 1, envelope, to),
         Kind::Zip => match whole(input, limits::MESSAGE) {
             Ok(bytes) => archive::zip(name, &mut Cursor::new(bytes), nesting, envelope, to),
             Err(why) => to.refused(name, why),
@@ -178,10 +191,29 @@ fn known(
     }
 }
 
-fn head_of(input: &mut (impl Read + ?Sized)) -> io::Result<Vec<u8>> {
+/// The first octets, and the error that ended them: a small report may be whole in an archive whose end is damaged.
+fn head_of(input: &mut (impl Read + ?Sized)) -> io::Result<(Vec<u8>, Option<io::Error>)> {
     let mut head = Vec::new();
-    input.take(HEAD as u64).read_to_end(&mut head)?;
-    Ok(head)
+    match input.take(HEAD as u64).read_to_end(&mut head) {
+        Ok(_) => Ok((head, None)),
+        Err(error) if head.is_empty() => Err(error),
+        Err(error) => Ok((head, Some(error))),
+    }
+}
+
+/// What follows the head, and first the error that was met there.
+struct Rest<R> {
+    error: Option<io::Error>,
+    input: R,
+}
+
+impl<R: Read> Read for Rest<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.input.read(out),
+        }
+    }
 }
 
 fn whole(input: &mut dyn Read, most: u64) -> Result<Vec<u8>, String> {

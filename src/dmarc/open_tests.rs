@@ -42,6 +42,12 @@ pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
 pub(crate) fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
@@ -87,6 +93,13 @@ fn every_format_leads_to_the_report() {
         let inner = if name == "r.zip" { "r.zip!x" } else { name };
         assert_eq!(seen, [format!("f!{inner}: <feedback>1</feedback> by mail")], "{name} {kind}");
     }
+    assert_eq!(seen(&zlib(XML)), ["f: <feedback>1</feedback>"]);
+    // A page for people beside it is not taken for a report, whatever it speaks of.
+    let page = String::from_utf8(mail("r.xml", "text/xml", XML)).unwrap().replace(
+        "Content-Type: text/plain\r\n\r\nThis is <b>a report</b>.",
+        "Content-Type: text/html\r\n\r\n<div>Your <i>feedback</i> is welcome</div>",
+    );
+    assert_eq!(seen(page.as_bytes()), ["f!r.xml: <feedback>1</feedback> by mail"]);
     // A message that is the archive.
     let single = "Subject: x\nMIME-Version: 1.0\nContent-Type: application/zip\nContent-Transfer-Encoding: base64\n\n";
     use base64::Engine;
@@ -134,6 +147,13 @@ fn what_is_not_read_says_why() {
         (gz(b"unused\n"), "unused"),
         (vec![0xd0, 0xcf, 0x11, 0xe0, 1], "Outlook"),
         (b"hello world".to_vec(), "neither"),
+        (br#"{"organization-name": "x", "policies": []}"#.to_vec(), "RFC 8460"),
+        (vec![0x78, 0x9f, 0x3e, 0x22, 1, 0], "winmail.dat"),
+        (
+            b"Subject: x\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nx\n--b--\n"
+                .to_vec(),
+            "failure report",
+        ),
         (five, "more than 3 times"),
         (zipped(&[]), "empty"),
         (zipped(&[("x", XML)])[..60].to_vec(), "cut off"),
@@ -147,4 +167,33 @@ fn what_is_not_read_says_why() {
     let seen = seen(&zipped(&many));
     assert_eq!(seen.len(), 65);
     assert!(seen[64].contains("70 members"), "{}", seen[64]);
+}
+
+/// Forwarded reports, plain and in base64, and the ways to write a file's name.
+#[test]
+fn messages_in_messages_and_names_in_every_dress() {
+    use base64::Engine;
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let inner = mail("r.gz", "application/gzip", &gz(XML));
+    let outer = |encoding: &str, body: &[u8]| {
+        let mut out = format!(
+            "From: f@x.example\r\nSubject: Fwd\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n\
+             --o\r\nContent-Type: message/rfc822\r\n{encoding}\r\n"
+        )
+        .into_bytes();
+        out.extend_from_slice(body);
+        out.extend_from_slice(b"\r\n--o--\r\n");
+        out
+    };
+    assert_eq!(seen(&outer("", &inner)), ["f!r.gz: <feedback>1</feedback> by mail"]);
+    let packed = outer("Content-Transfer-Encoding: base64\r\n", encode(&inner).as_bytes());
+    assert_eq!(seen(&packed), ["f!r.gz: <feedback>1</feedback> by mail"]);
+
+    let named = String::from_utf8(mail("NAME", "application/octet-stream", &gz(XML))).unwrap();
+    let word = format!("=?utf-8?B?{}?=", encode(b"a!b!1!2.xml.gz"));
+    for name in ["name*=utf-8''a%21b%211%212.xml.gz".to_owned(), format!("name=\"{word}\"")] {
+        let dressed = named.replace("name=\"NAME\"\r\nContent-Transfer", &format!("{name}\r\nContent-Transfer"));
+        let dressed = dressed.replace("; filename=\"NAME\"", "");
+        assert_eq!(seen(dressed.as_bytes()), ["f!a!b!1!2.xml.gz: <feedback>1</feedback> by mail"], "{name}");
+    }
 }

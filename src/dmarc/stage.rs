@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use dkimctl_state::lifecycle::fact::Fact;
 use dkimctl_state::lifecycle::ledger::{Ledger, Outgoing};
+use dkimctl_state::lifecycle::seen::Witness;
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::staging::course::{Change, ChangeKind, Course};
 use dkimctl_state::lifecycle::staging::evidence::{AuthWord, Report, Row, Trust};
@@ -14,14 +15,17 @@ use dkimctl_state::lifecycle::staging::sources::{Network, Ours, Source, table};
 use dkimctl_state::lifecycle::staging::{self, Around, Due, Move, due};
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::record::dmarc::lint::{Context, Severity, lint};
-use dkimctl_state::record::dmarc::{DmarcRecord, Policy, read};
+use dkimctl_state::record::dmarc::{DmarcRecord, Policy, read, record_name};
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::store::Store;
-use dkimctl_state::store::evidence::EvidenceStore;
+use dkimctl_state::store::evidence::{EvidenceStore, Refusal};
 use dkimctl_state::time::{Span, Time};
 
 use super::publish::{self, Look, PublishError, keep};
 use crate::dns::Dns;
+use crate::guarded::{Kind, Served, served};
+use crate::observe::Sweeper;
+use crate::world::witness;
 
 /// A state that keeps reports too.
 pub trait State: Store + EvidenceStore {}
@@ -32,19 +36,24 @@ impl<S: Store + EvidenceStore> State for S {}
 pub struct Stage<'a> {
     pub dns: &'a Dns,
     pub store: &'a mut dyn State,
+    /// Asks the authoritative servers.
+    pub servers: &'a dyn Sweeper,
     pub settings: &'a Settings,
     pub policy: &'a StagingPolicy,
-    pub spf: Spf,
+    pub records: Records,
     pub now: Time,
     pub actor: String,
 }
 
-/// What the SPF record says, as far as it matters here.
+/// What resolvers show of the domain's records, as far as it matters here.
 #[derive(Debug, Clone, Default)]
-pub struct Spf {
+pub struct Records {
+    /// The addresses that SPF allows.
     pub networks: Vec<Network>,
-    /// Why it is not sound.
-    pub errors: Vec<String>,
+    /// Why SPF is not sound.
+    pub spf_errors: Vec<String>,
+    /// What is wrong around the DMARC record: who is to have reports, whether they take them.
+    pub dmarc_errors: Vec<String>,
 }
 
 /// How far back evidence is read: two windows of `users`, doubled for little mail.
@@ -55,8 +64,16 @@ pub struct Gathered {
     pub course: Course,
     pub reports: Vec<Report>,
     pub rows: Vec<Row>,
+    pub refused: Vec<Refusal>,
     selectors: BTreeSet<String>,
     around: Around,
+}
+
+impl Gathered {
+    /// What the name servers show goes into the decision.
+    pub fn served(&mut self, served: Option<Served>) {
+        self.around.servers = served.filter(|served| !served.everywhere()).map(|served| served.to_string());
+    }
 }
 
 impl Stage<'_> {
@@ -75,15 +92,23 @@ impl Stage<'_> {
         let since = self.now - KEPT;
         let reports = self.store.reports(self.domain().as_fqdn(), since)?;
         let rows = self.store.rows(self.domain().as_fqdn(), since)?;
+        let refused = self.store.refusals(self.domain().as_fqdn(), since)?;
         let selectors: BTreeSet<String> = ledger.keys().map(|(_, key)| key.selector.to_string()).collect();
         let around = Around {
             key_switch: switching(&ledger),
             dkim_proved: proved(&ledger, &course, &rows),
-            spf_errors: self.spf.errors.clone(),
-            dmarc_errors: Vec::new(),
-            clock_disagrees: false,
+            spf_errors: self.records.spf_errors.clone(),
+            dmarc_errors: self.records.dmarc_errors.clone(),
+            clock_disagrees: self.stands_before(&ledger, &course),
+            servers: None,
         };
-        Ok(Gathered { course, reports, rows, selectors, around })
+        Ok(Gathered { course, reports, rows, refused, selectors, around })
+    }
+
+    /// A clock that stands before what is already known is wrong, whatever others say.
+    fn stands_before(&self, ledger: &Ledger, course: &Course) -> bool {
+        let newest = ledger.newest.max(course.log.last().map(|change| change.at));
+        newest.is_some_and(|newest| self.now + self.settings.policy.clock_tolerance < newest)
     }
 
     /// What is due, without a look at DNS.
@@ -93,7 +118,8 @@ impl Stage<'_> {
 
     fn with<T>(&self, gathered: &Gathered, decide: impl FnOnce(staging::Now<'_>) -> T) -> T {
         let ours = self.ours(gathered);
-        let evidence = Evidence { reports: &gathered.reports, rows: &gathered.rows, rejected: 0 };
+        let refused: Vec<Time> = gathered.refused.iter().map(|refusal| refusal.until).collect();
+        let evidence = Evidence { reports: &gathered.reports, rows: &gathered.rows, refused: &refused };
         let (course, around) = (&gathered.course, &gathered.around);
         decide(staging::Now { policy: self.policy, course, ours: &ours, evidence, around, at: self.now })
     }
@@ -103,7 +129,7 @@ impl Stage<'_> {
             domain: Some(self.domain().as_fqdn().clone()),
             senders: &gathered.course.senders,
             not_ours: &gathered.course.not_ours,
-            spf: &self.spf.networks,
+            spf: &self.records.networks,
             selectors: &gathered.selectors,
         }
     }
@@ -122,9 +148,17 @@ impl Stage<'_> {
         let mut gathered = self.gather()?;
         let mut due = self.decide(&gathered);
         if let Move::Write { .. } = &due.what {
-            // Only now DNS is looked at: the record must be without fault to be built upon.
+            // Only now DNS is looked at: the record must be without fault and everywhere to be built upon.
             let look = self.look()?;
-            gathered.around.dmarc_errors = self.errors(&look);
+            gathered.around.dmarc_errors.extend(self.errors(&look));
+            let tolerance = self.settings.policy.clock_tolerance;
+            let other = witness(self.dns, &self.settings.providers, self.now, tolerance);
+            gathered.around.clock_disagrees |= matches!(other, Witness::Disagrees(_));
+            if let Some(stood) = gathered.course.now() {
+                self.unchanged(&look, &stood.text)?;
+                let served = served(self.servers, Kind::Dmarc, &look.name, &stood.text, self.now);
+                gathered.around.servers = (!served.everywhere()).then(|| served.to_string());
+            }
             due = self.decide(&gathered);
         }
         if let Move::Write { kind, from, to, why, .. } = due.what.clone() {
@@ -133,8 +167,21 @@ impl Stage<'_> {
         Ok(due)
     }
 
+    /// What stands at the providers is what we believe to stand.
+    fn unchanged(&self, look: &Look, believed: &TxtText) -> Result<(), PublishError> {
+        let (kind, name, domain) = (Kind::Dmarc, look.name.clone(), self.domain().as_fqdn().clone());
+        match look.texts.iter().find(|text| text.as_ref() != Some(believed)) {
+            None => Ok(()),
+            Some(Some(seen)) => Err(PublishError::NotOurs { kind, name, domain, seen: seen.clone() }),
+            Some(None) => Err(PublishError::Gone { kind, name, domain, wanted: believed.clone() }),
+        }
+    }
+
     /// One step back, at once: to the octet what stood before.
     pub fn rollback(&mut self, why: &str) -> Result<Option<Rung>, PublishError> {
+        if let Some(rung) = self.undo(why)? {
+            return Ok(Some(rung));
+        }
         self.finish()?;
         let mut gathered = self.gather()?;
         match self.with(&gathered, |now| staging::back(now, why)) {
@@ -144,6 +191,30 @@ impl Stage<'_> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// A change that some providers took and others did not is taken back where it was made: that is the step back.
+    fn undo(&mut self, why: &str) -> Result<Option<Rung>, PublishError> {
+        let mut course = publish::course(as_store(self.store), self.domain())?;
+        let Some(Change { from: Some(before), to: half, ttl, .. }) = course.pending.clone() else { return Ok(None) };
+        let look = self.look()?;
+        let both = [&before, &half].iter().all(|wanted| look.texts.iter().any(|text| text.as_ref() == Some(*wanted)));
+        if !both {
+            return Ok(None);
+        }
+        let (at, by) = (self.now, self.actor.clone());
+        let (kind, from, to) = (ChangeKind::Undo, Some(half), before);
+        let rung = rung_of(&to).unwrap_or(Rung::None);
+        let change = Change { at, by, kind, from, to, ttl, why: why.to_owned() };
+        let (dns, now) = (self.dns, self.now);
+        publish::write(dns, as_store_mut(self.store), &self.settings.providers, &mut course, change, now)?;
+        Ok(Some(rung))
+    }
+
+    /// Whether every name server shows the record that stands; `None` if none does.
+    pub fn served(&self, course: &Course) -> Option<Served> {
+        let name = record_name(self.domain().as_fqdn()).ok()?;
+        Some(served(self.servers, Kind::Dmarc, &name, &course.now()?.text, self.now))
     }
 
     /// Takes over what stands there (or writes the first record); `seen` is the text that the operator agreed to.
@@ -168,11 +239,9 @@ impl Stage<'_> {
             (Some(text), None) => {
                 if course.now().is_none_or(|stood| stood.text != text) || course.pending.is_some() {
                     let (change, now) = (change(Some(text.clone()), text, "an operator agreed"), self.now);
-                    keep(as_store_mut(self.store), &mut course, |course| {
-                        // What somebody else put there is a new beginning: nothing before it is ours to go back to.
-                        course.trail.clear();
-                        course.settle(change, now);
-                    })?;
+                    // What somebody else put there is a new beginning: nothing before it is ours to go back to.
+                    keep(as_store_mut(self.store), &mut course, now, |course| course.trail.clear())?;
+                    publish::settle(as_store_mut(self.store), &mut course, change, now)?;
                 }
             }
             (from, Some(text)) => {
@@ -196,7 +265,7 @@ impl Stage<'_> {
     /// Changes what is known of a domain (senders, acknowledgements, holds).
     pub fn note(&mut self, change: impl FnOnce(&mut Course)) -> Result<Course, PublishError> {
         let mut course = publish::course(as_store(self.store), self.domain())?;
-        keep(as_store_mut(self.store), &mut course, change)?;
+        keep(as_store_mut(self.store), &mut course, self.now, change)?;
         Ok(course)
     }
 
@@ -238,7 +307,7 @@ fn as_store_mut(store: &mut dyn State) -> &mut dyn Store {
 }
 
 /// The selector of a key that is about to sign, or to stop.
-fn switching(ledger: &Ledger) -> Option<String> {
+pub fn switching(ledger: &Ledger) -> Option<String> {
     use dkimctl_state::lifecycle::ledger::Phase;
     ledger.keys().find(|(phase, _)| *phase == Phase::Switching).map(|(_, key)| key.selector.to_string())
 }

@@ -108,7 +108,9 @@ fn a_damaged_report_says_what_is_missing() {
             whole.replace("<record>", "<wrapper><record>").replace("</record>", "</record></wrapper>"),
             "inside <wrapper>",
         ),
-        (whole.replace("</row>", "</raw>"), "breaks off"),
+        (whole.replace("</row>", "</raw>"), "<row> in it is never closed"),
+        (whole.replace("</row>", "</raw>"), "a stray </raw>"),
+        (whole.replace("<row>", "<row"), "<row<source_ip> is never closed"),
         (whole.clone() + &whole, "second report"),
         (whole.replace("<version>", "").replace("<row>", &"<row>".repeat(40)), "deeper"),
         (whole.replace("example.com</domain><adkim>", "exa mple</domain><adkim>"), "domain"),
@@ -137,4 +139,32 @@ fn what_is_no_report_is_refused() {
 fn both_of_two_evaluations_must_pass() {
     let twice = report(&record("1", "pass", "fail")).replace("<dkim>pass</dkim>", "<dkim>fail</dkim><dkim>pass</dkim>");
     assert_eq!(counts(&read(&twice)), (1, 1, 0));
+}
+
+#[test]
+fn an_address_in_angle_brackets_costs_an_error_and_not_the_report() {
+    let good = report(&(record("3", "pass", "fail") + &record("2", "fail", "fail")));
+    let spoilt = good.replace("<email>noreply-dmarc-support@google.com</email>", "<email><noreply@google.com></email>");
+    let parsed = read(&spoilt);
+    assert_eq!((counts(&parsed), parsed.begin.is_some()), ((2, 5, 3), true));
+    assert_eq!(parsed.errors, ["<noreply@google.com> is never closed"]);
+}
+
+#[test]
+fn a_report_inside_its_own_schema_is_read() {
+    let good = report(&record("3", "pass", "fail"));
+    let opened = good.replace("<feedback>", "<xs:schema xmlns:xs=\"http://www.w3.org/2001/XMLSchema\"><feedback>");
+    for wrapped in [opened.clone(), opened + "</xs:schema>"] {
+        let parsed = read(&wrapped);
+        assert_eq!((counts(&parsed), parsed.errors.len()), ((1, 3, 3), 0), "{wrapped}: {:?}", parsed.errors);
+    }
+    let schema = "<xs:schema xmlns:xs='x'><xs:element name=\"feedback\"/></xs:schema>";
+    assert_eq!(parse(schema.as_bytes()).map(|_| ()).unwrap_err(), Refused::Root("schema".into()));
+}
+
+#[test]
+fn the_dates_that_rfc_9990_shows_are_dates() {
+    let early = report("").replace("1700006400", "161212415").replace("1700092799", "161298815");
+    let parsed = read(&early);
+    assert_eq!((parsed.begin, parsed.errors.len()), (Some(Time::from_unix(161_212_415)), 0));
 }

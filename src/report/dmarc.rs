@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dkimctl_state::lifecycle::fact::PolicyChange;
 use dkimctl_state::lifecycle::staging::course::Course;
 use dkimctl_state::lifecycle::staging::gates::{Gate, GateState, State};
 use dkimctl_state::lifecycle::staging::ladder::Rung;
@@ -12,6 +13,7 @@ use dkimctl_state::record::dmarc::lint::{Finding, Severity};
 use serde::Serialize;
 
 use super::{Paint, Report};
+use crate::dmarc::authorization;
 use crate::dmarc::ingest::{Entry, Status, Totals};
 
 /// One input, for people: nothing for what is simply there.
@@ -194,6 +196,7 @@ fn wait_text(wait: &StagingWait, domain: &SigningDomain) -> String {
         StagingWait::DkimProof { last: Some(at) } => format!("the last proof that mail is signed is of {at}"),
         StagingWait::Spf { errors } => format!("SPF is not sound: {}", errors.join("; ")),
         StagingWait::ClockDisagrees => "another clock says something else".to_owned(),
+        StagingWait::Servers { why } => format!("the record that stands is {why}"),
         StagingWait::Alarm { why } => format!("{why}; `dkimctl dmarc rollback {domain}` goes back"),
     }
 }
@@ -221,6 +224,15 @@ impl Report for MoveReport {
             format!("{}: {rung} ({why})\n  {text}\n", paint.bold(domain))
         };
         self.moves.iter().map(line).collect()
+    }
+}
+
+/// Leave to send reports elsewhere, given or taken back.
+pub fn leave_text(domain: &SigningDomain, changed: &authorization::Changed) -> String {
+    let name = &changed.name;
+    match changed.change {
+        PolicyChange::Removed => format!("{domain}: removed \"v=DMARC1\" at {name}: no reports go there any more"),
+        _ => format!("{domain}: wrote \"v=DMARC1\" at {name}, so that reports may go there"),
     }
 }
 

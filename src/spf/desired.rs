@@ -67,6 +67,24 @@ impl Relay {
             Relay::Microsoft => "spf.protection.outlook.com",
         }
     }
+
+    /// Whose host it is, as it stands in `relayhost`: `[email-smtp.eu-west-1.amazonaws.com]:587`.
+    pub fn of_host(host: &str) -> Option<Relay> {
+        let host = host.trim_start_matches('[').split([']', ':']).next().unwrap_or_default().to_ascii_lowercase();
+        let below = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let domains = [
+            ("amazonaws.com", Relay::Ses),
+            ("mailgun.org", Relay::Mailgun),
+            ("mtasv.net", Relay::Postmark),
+            ("postmarkapp.com", Relay::Postmark),
+            ("sendgrid.net", Relay::SendGrid),
+            ("google.com", Relay::Google),
+            ("gmail.com", Relay::Google),
+            ("outlook.com", Relay::Microsoft),
+            ("office365.com", Relay::Microsoft),
+        ];
+        domains.into_iter().find(|(domain, _)| below(domain)).map(|(_, relay)| relay)
+    }
 }
 
 impl Wanted {

@@ -6,17 +6,20 @@
 
 use std::collections::BTreeSet;
 
-use dkimctl_providers::{AtName, Guarded, Op, Outcome, ProviderError};
+use dkimctl_state::lifecycle::fact::{Fact, PolicyChange, PolicyRecord};
 use dkimctl_state::lifecycle::staging::spf::{SpfFacts, SpfPolicy, SpfStep, SpfWait, spf_ladder};
-use dkimctl_state::name::{Fqdn, Label};
-use dkimctl_state::record::spf::{SpfError, SpfRecord, is_spf};
+use dkimctl_state::name::{Fqdn, Label, SigningDomain};
+use dkimctl_state::record::spf::SpfRecord;
 use dkimctl_state::record::txt::TxtText;
-use dkimctl_state::store::{Store, StoreError};
+use dkimctl_state::store::{Event, NoteChange, Store, Wake};
 use dkimctl_state::time::Time;
 use serde::{Deserialize, Serialize};
 
 use super::desired::{Wanted, desired, ending};
 use crate::dns::Dns;
+use crate::guarded::{self, Edit, Kind, Place, Ttl};
+
+pub use crate::guarded::{Look, PublishError};
 
 /// What is kept of a domain's SPF record, under `spf/<domain>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +36,19 @@ pub struct Document {
     pub ours: Vec<String>,
     /// Since when the record ends as it does.
     pub ending_since: Option<Time>,
-    /// Every text that stood before one of ours, oldest first.
+    /// Every text that stood before one of ours, oldest first; a step back takes the last one off.
     pub previous: Vec<TxtText>,
+    /// An operator went back: nothing is written until one says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    pub at: Time,
+    pub by: String,
+    pub why: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,85 +84,23 @@ pub struct Plan {
     pub new: TxtText,
     /// Why the ending stays as it is, if it might climb later.
     pub wait: Option<SpfWait>,
-    pub changes: Vec<(Label, Guarded)>,
+    /// Whether anything is to be written.
+    pub changes: bool,
+    /// Whether the ending changes: that is a rung.
+    pub climbs: bool,
+    look: Look,
     document: Document,
     raw: Option<String>,
 }
 
-/// Why a record is not touched.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    #[error("{0}")]
-    Dns(#[from] ProviderError),
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    #[error(
-        "{domain} has {} SPF records ({}): every check of it is a permerror, and nobody but you can say which one is \
-         meant; delete all but one, then run `dkimctl spf adopt {domain}`", .texts.len(), list(.texts)
-    )]
-    Several { domain: Fqdn, texts: Vec<TxtText> },
-    #[error("{domain} holds no TXT that could be changed: {why}")]
-    Unsupported { domain: Fqdn, why: String },
-    #[error(
-        "{domain} has an SPF record that is not ours: \"{text}\"; a mistake in it would lose mail, so nothing is \
-         changed without your consent: `dkimctl spf adopt {domain}`"
-    )]
-    NotOurs { domain: Fqdn, text: TxtText },
-    #[error("{domain} has no SPF record, so there is nothing to adopt; `dkimctl spf apply {domain}` writes one")]
-    NothingToAdopt { domain: Fqdn },
-    #[error(
-        "{domain} shows \"{seen}\", which is not the text that was agreed to; look again with \
-         `dkimctl spf adopt {domain}`"
-    )]
-    NotWhatWasSeen { domain: Fqdn, seen: TxtText },
-    #[error("the record of {domain} cannot be read ({error}); mend it by hand, then `dkimctl spf adopt {domain}`")]
-    Broken { domain: Fqdn, error: SpfError },
-    #[error("the providers of {domain} show different SPF records ({}); make them agree first", list(.texts))]
-    Differ { domain: Fqdn, texts: Vec<TxtText> },
-    #[error("{domain}: the record changed after it was looked at; nothing was written; run the command again")]
-    Changed { domain: Fqdn },
-    #[error("{domain}: it is not known whether the change happened ({why}); run the command again, it looks first")]
-    Unknown { domain: Fqdn, why: String },
-    #[error("the state's document of {domain} cannot be read ({problem}); `dkimctl state verify` tells more")]
-    Damaged { domain: Fqdn, problem: String },
-    #[error("{0} has no provider; name one in the configuration")]
-    NoProvider(Fqdn),
-}
-
-/// What stands at a domain, at each of its providers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    pub at: Vec<(Label, AtName)>,
-    /// The one SPF text, the same at all of them.
-    pub text: Option<TxtText>,
-}
-
-/// Looks, and refuses what nobody can edit: two records, an alias, providers that differ.
+/// Looks, and refuses what nobody can edit.
 pub fn look(dns: &Dns, subject: &Subject<'_>) -> Result<Look, PublishError> {
-    let domain = &subject.domain;
-    let mut at = Vec::new();
-    let mut texts: BTreeSet<Option<TxtText>> = BTreeSet::new();
-    for label in subject.providers {
-        let seen = dns.observe(label, std::slice::from_ref(domain)).remove(domain);
-        let seen = seen.unwrap_or_else(|| Err(ProviderError::NoZone(domain.clone())))?;
-        let unsupported = |why: String| PublishError::Unsupported { domain: domain.clone(), why };
-        match &seen {
-            AtName::Cname { target, .. } => return Err(unsupported(format!("it is an alias of {target}"))),
-            AtName::Unsupported(why) => return Err(unsupported(why.clone())),
-            AtName::Absent | AtName::Txt { .. } => {}
-        }
-        let spf: Vec<TxtText> = seen.texts().filter(|text| is_spf(text)).cloned().collect();
-        if spf.len() > 1 {
-            return Err(PublishError::Several { domain: domain.clone(), texts: spf });
-        }
-        texts.insert(spf.into_iter().next());
-        at.push((label.clone(), seen));
-    }
-    if texts.len() > 1 {
-        return Err(PublishError::Differ { domain: domain.clone(), texts: texts.into_iter().flatten().collect() });
-    }
-    let text = texts.pop_first().ok_or_else(|| PublishError::NoProvider(domain.clone()))?;
-    Ok(Look { at, text })
+    guarded::look(dns, &place(subject))
+}
+
+fn place<'a>(subject: &Subject<'a>) -> Place<'a> {
+    let domain = subject.domain.clone();
+    Place { kind: Kind::Spf, domain: domain.clone(), name: domain, providers: subject.providers }
 }
 
 /// Records an operator's consent to the text that was shown.
@@ -161,18 +113,22 @@ pub fn adopt(
     now: Time,
 ) -> Result<Document, PublishError> {
     let domain = &subject.domain;
-    let text = look(dns, subject)?.text.ok_or_else(|| PublishError::NothingToAdopt { domain: domain.clone() })?;
+    let seen = look(dns, subject)?.agreed()?;
+    let text = seen.ok_or_else(|| PublishError::NothingToAdopt { domain: domain.clone() })?;
     if text != *shown {
-        return Err(PublishError::NotWhatWasSeen { domain: domain.clone(), seen: text });
+        return Err(PublishError::NotWhatWasSeen { kind: Kind::Spf, domain: domain.clone(), seen: text });
     }
     let (document, raw) = load(store, domain)?;
     let document = Document {
-        adopted: Some(Adopted { text, at: now, by: by.to_owned() }),
+        adopted: Some(Adopted { text: text.clone(), at: now, by: by.to_owned() }),
         writing: None,
         ending_since: document.ending_since.or(Some(now)),
+        held: None,
         ..document
     };
-    save(store, domain, raw.as_deref(), &document)?;
+    let why = "an operator agreed".to_owned();
+    let event = event(domain, PolicyChange::Adopted, Some(text.clone()), text, why, by, now);
+    save(store, domain, raw.as_deref(), &document, Some(event))?;
     Ok(document)
 }
 
@@ -188,8 +144,8 @@ pub fn plan(
     let domain = &subject.domain;
     let look = look(dns, subject)?;
     let (document, raw) = load(store, domain)?;
-    let published = look
-        .text
+    let stands = document.base(&look)?;
+    let published = stands
         .as_ref()
         .map(SpfRecord::parse)
         .transpose()
@@ -207,23 +163,20 @@ pub fn plan(
     };
     let record = desired(subject.wanted, published.as_ref(), &document.ours, rung);
     // Spaces and case are no reason to write.
-    let new = match &look.text {
+    let new = match &stands {
         Some(text) if published.as_ref() == Some(&record) => text.clone(),
         _ => record.text(),
     };
-    let mut changes = Vec::new();
-    for (label, seen) in look.at {
-        let ttl = if let AtName::Txt { ttl, .. } = &seen { *ttl } else { subject.ttl };
-        let name = domain.clone();
-        let op = match &look.text {
-            Some(old) if *old == new => continue,
-            Some(old) if !document.owns(old) => {
-                return Err(PublishError::NotOurs { domain: name, text: old.clone() });
-            }
-            Some(old) => Op::Replace { name, old: old.clone(), new: new.clone(), ttl },
-            None => Op::Add { name, text: new.clone(), ttl },
-        };
-        changes.push((label, Guarded { op, seen }));
+    if let (Some(Held { at, by, why }), Some(text)) = (&document.held, &stands) {
+        let wait = Some(SpfWait::RolledBack { by: by.clone(), at: *at, why: why.clone() });
+        let (new, old) = (text.clone(), stands.clone());
+        return Ok(Plan { domain: domain.clone(), old, new, wait, changes: false, climbs: false, look, document, raw });
+    }
+    let changes = look.texts.iter().any(|text| text.as_ref() != Some(&new));
+    let strange = look.texts.iter().flatten().find(|text| **text != new && !document.owns(text));
+    if let Some(seen) = strange {
+        let (name, domain, seen) = (domain.clone(), domain.clone(), seen.clone());
+        return Err(PublishError::NotOurs { kind: Kind::Spf, name, domain, seen });
     }
     let mut document = document;
     let before: Vec<String> = published.iter().flat_map(|record| &record.terms).map(ToString::to_string).collect();
@@ -235,7 +188,8 @@ pub fn plan(
     if rung.is_some() || document.ending_since.is_none() {
         document.ending_since = Some(now);
     }
-    Ok(Plan { domain: domain.clone(), old: look.text, new, wait, changes, document, raw })
+    let climbs = rung.is_some() && stands.is_some();
+    Ok(Plan { domain: domain.clone(), old: stands, new, wait, changes, climbs, look, document, raw })
 }
 
 /// Does what was planned, if all is still as it was, and reads it back. An empty plan writes nothing.
@@ -244,14 +198,15 @@ pub fn apply(
     store: &mut dyn Store,
     subject: &Subject<'_>,
     plan: Plan,
+    by: &str,
     now: Time,
 ) -> Result<bool, PublishError> {
     let domain = &plan.domain;
     let (before, _) = load(store, domain)?;
-    if plan.changes.is_empty() {
+    if !plan.changes {
         // What stands is what we meant to write: a run that was cut off is finished now.
         if before.writing.as_ref() == Some(&plan.new) {
-            finish(store, subject, plan, now)?;
+            finish(store, plan, PolicyChange::Written, "the configuration asks for it", by, now)?;
         }
         return Ok(false);
     }
@@ -264,35 +219,95 @@ pub fn apply(
         ending_since: plan.document.ending_since,
         ..before
     };
-    let raw = save(store, domain, plan.raw.as_deref(), &noted)?;
-    for (label, guarded) in &plan.changes {
-        match dns.apply(label, vec![guarded.clone()]).remove(domain) {
-            Some(Outcome::Applied(_) | Outcome::Already) => {}
-            Some(Outcome::Conflict(_)) => return Err(PublishError::Changed { domain: domain.clone() }),
-            Some(Outcome::Rejected(error)) => return Err(error.into()),
-            Some(Outcome::Unknown(why)) => return Err(PublishError::Unknown { domain: domain.clone(), why }),
-            Some(Outcome::NotTried) | None => {
-                let why = "it was not tried".to_owned();
-                return Err(PublishError::Unknown { domain: domain.clone(), why });
-            }
-        }
-    }
-    // A provider's OK is no proof.
-    if look(dns, subject)?.text.as_ref() != Some(&plan.new) {
-        let why = "the provider said yes, and the record is not there".to_owned();
-        return Err(PublishError::Unknown { domain: domain.clone(), why });
-    }
-    finish(store, subject, Plan { raw: Some(raw), ..plan }, now)?;
+    let raw = save(store, domain, plan.raw.as_deref(), &noted, None)?;
+    let edit = Edit {
+        replaces: &|text| text.map_or(plan.old.is_none(), |text| plan.document.owns(text) || noted.owns(text)),
+        believed: plan.old.as_ref(),
+        to: Some(&plan.new),
+        ttl: Ttl::AsItIs(subject.ttl),
+    };
+    guarded::write(dns, &place(subject), &plan.look, &edit)?;
+    let plan = Plan { raw: Some(raw), ..plan };
+    finish(store, plan, PolicyChange::Written, "the configuration asks for it", by, now)?;
     Ok(true)
 }
 
-fn finish(store: &mut dyn Store, subject: &Subject<'_>, plan: Plan, now: Time) -> Result<(), PublishError> {
-    let mut document = plan.document;
-    document.writing = None;
-    document.written = Some(Written { text: plan.new, at: now });
-    document.previous.extend(plan.old.filter(|old| document.written.as_ref().is_none_or(|w| w.text != *old)));
-    save(store, &subject.domain, plan.raw.as_deref(), &document)?;
+/// One step back, at once: to the octet the text that stood before ours. Nothing is written after it until an operator
+/// says so, for the configuration still asks for what was taken back.
+pub fn rollback(
+    dns: &Dns,
+    store: &mut dyn Store,
+    subject: &Subject<'_>,
+    why: &str,
+    by: &str,
+    now: Time,
+) -> Result<TxtText, PublishError> {
+    let domain = &subject.domain;
+    let look = look(dns, subject)?;
+    let (document, raw) = load(store, domain)?;
+    let stands = document.base(&look)?;
+    let half_written = look.texts.iter().any(|text| *text != stands);
+    // What reached some providers only is taken back there, and that is the step.
+    let target = if half_written { stands.clone() } else { document.previous.last().cloned() };
+    let target = target.ok_or_else(|| PublishError::NothingBefore { domain: domain.clone() })?;
+    let noted = Document { writing: Some(target.clone()), ..document.clone() };
+    let raw = save(store, domain, raw.as_deref(), &noted, None)?;
+    let edit = Edit {
+        replaces: &|text| text.is_some_and(|text| document.owns(text)),
+        believed: stands.as_ref(),
+        to: Some(&target),
+        ttl: Ttl::AsItIs(subject.ttl),
+    };
+    guarded::write(dns, &place(subject), &look, &edit)?;
+    let mut document = document;
+    if !half_written {
+        document.previous.pop();
+    }
+    document.held = Some(Held { at: now, by: by.to_owned(), why: why.to_owned() });
+    document.ending_since = Some(now);
+    (document.writing, document.written) = (None, Some(Written { text: target.clone(), at: now }));
+    let event = event(domain, PolicyChange::RolledBack, stands, target.clone(), why.to_owned(), by, now);
+    save(store, domain, Some(&raw), &document, Some(event))?;
+    Ok(target)
+}
+
+/// After a step back: the configuration counts again.
+pub fn resume(store: &mut dyn Store, domain: &Fqdn) -> Result<(), PublishError> {
+    let (document, raw) = load(store, domain)?;
+    if document.held.is_some() {
+        save(store, domain, raw.as_deref(), &Document { held: None, ..document }, None)?;
+    }
     Ok(())
+}
+
+fn finish(
+    store: &mut dyn Store,
+    plan: Plan,
+    change: PolicyChange,
+    why: &str,
+    by: &str,
+    now: Time,
+) -> Result<(), PublishError> {
+    let Plan { domain, old, new, mut document, raw, .. } = plan;
+    document.writing = None;
+    document.written = Some(Written { text: new.clone(), at: now });
+    document.previous.extend(old.clone().filter(|old| *old != new));
+    let event = event(&domain, change, old, new, why.to_owned(), by, now);
+    save(store, &domain, raw.as_deref(), &document, Some(event))?;
+    Ok(())
+}
+
+fn event(
+    domain: &Fqdn,
+    change: PolicyChange,
+    from: Option<TxtText>,
+    to: TxtText,
+    why: String,
+    by: &str,
+    at: Time,
+) -> Event {
+    let (record, name, to) = (PolicyRecord::Spf, domain.clone(), Some(to));
+    Event { at, actor: by.to_owned(), fact: Fact::Policy { record, name, change, from, to, why } }
 }
 
 impl Default for Document {
@@ -305,11 +320,22 @@ impl Default for Document {
             ours: Vec::new(),
             ending_since: None,
             previous: Vec::new(),
+            held: None,
         }
     }
 }
 
 impl Document {
+    /// What stands, for all providers together. A run that was cut off may have left what we were writing at some of
+    /// them; then it is what stands at the others.
+    fn base(&self, look: &Look) -> Result<Option<TxtText>, PublishError> {
+        let old: BTreeSet<&Option<TxtText>> = look.texts.iter().filter(|text| **text != self.writing).collect();
+        match (old.len(), &self.writing) {
+            (1, Some(_)) => Ok(old.into_iter().next().cloned().flatten()),
+            _ => look.agreed(),
+        }
+    }
+
     /// Whether a text is one that an operator gave us or that we wrote ourselves.
     pub fn owns(&self, text: &TxtText) -> bool {
         self.adopted.as_ref().is_some_and(|adopted| adopted.text == *text)
@@ -334,20 +360,20 @@ fn save(
     domain: &Fqdn,
     expected: Option<&str>,
     document: &Document,
+    event: Option<Event>,
 ) -> Result<String, PublishError> {
-    let damaged =
-        |error: serde_json::Error| PublishError::Damaged { domain: domain.clone(), problem: error.to_string() };
-    let text = serde_json::to_string(document).map_err(damaged)?;
-    store.set_note(&key(domain), expected, &text)?;
-    Ok(text)
+    let damaged = |problem: String| PublishError::Damaged { domain: domain.clone(), problem };
+    let value = serde_json::to_string(document).map_err(|error| damaged(error.to_string()))?;
+    let signing: SigningDomain = domain.as_str().parse()?;
+    let logged = event.map(|event| guarded::logged(store, &signing, event)).transpose()?;
+    let key = key(domain);
+    let note = NoteChange { key: &key, expected, value: &value, wake: Wake::AsItIs };
+    store.commit_with_note(logged.as_slice(), note)?;
+    Ok(value)
 }
 
 fn key(domain: &Fqdn) -> String {
     format!("spf/{domain}")
-}
-
-fn list(texts: &[TxtText]) -> String {
-    texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dkimctl_providers::memory::{Faults, Memory};
-use dkimctl_providers::{Caps, Descriptor, DnsProvider, Zone};
+use dkimctl_providers::{AtName, Caps, Descriptor, DnsProvider, Guarded, Outcome, ProviderError, Zone};
 use dkimctl_state::lifecycle::staging::spf::{Ending, Goal};
 use dkimctl_state::store::memory::MemoryStore;
 
@@ -84,7 +84,7 @@ impl Stage {
 
     fn perform(&mut self, planned: Plan, day: i64) -> Result<bool, PublishError> {
         let subject = Self::subject(&self.labels, &self.wanted, &self.domain);
-        apply(&self.dns, &mut self.store, &subject, planned, Time::from_unix(day * DAY))
+        apply(&self.dns, &mut self.store, &subject, planned, "alice", Time::from_unix(day * DAY))
     }
 
     fn adopt(&mut self, shown: &str) -> Result<Document, PublishError> {
@@ -179,5 +179,62 @@ fn a_lost_answer_and_a_false_ok_are_repaired_by_running_again() {
         stage.wanted = Wanted::default();
         assert!(stage.apply(1).unwrap());
         assert_eq!(stage.texts(), ["token", "v=spf1 mx ~all"]);
+    }
+}
+
+#[test]
+fn a_step_back_restores_the_text_and_stays_there_until_somebody_says_so() {
+    let mut stage = Stage::new(&["v=spf1  MX ~all", "token"]);
+    stage.adopt("v=spf1  MX ~all").unwrap();
+    assert!(stage.apply(0).unwrap());
+    let subject = Stage::subject(&stage.labels, &stage.wanted, &stage.domain);
+    let at = Time::from_unix(DAY);
+    let back = rollback(&stage.dns, &mut stage.store, &subject, "it fails", "bob", at).unwrap();
+    assert_eq!(back.to_string(), "v=spf1  MX ~all");
+    assert_eq!(stage.texts(), ["token", "v=spf1  MX ~all"], "to the octet");
+    let again = rollback(&stage.dns, &mut stage.store, &subject, "it fails", "bob", at);
+    assert!(matches!(again, Err(PublishError::NothingBefore { .. })), "{again:?}");
+
+    assert!(!stage.apply(2).unwrap());
+    let wait = stage.plan(2).unwrap().wait;
+    assert!(matches!(&wait, Some(SpfWait::RolledBack { by, .. }) if by == "bob"), "{wait:?}");
+    resume(&mut stage.store, &stage.domain).unwrap();
+    assert!(stage.apply(3).unwrap());
+    assert_eq!(stage.texts(), ["token", "v=spf1 mx ip4:192.0.2.1 ~all"]);
+}
+
+#[test]
+fn what_reached_one_of_two_providers_is_finished_or_taken_back() {
+    for back in [false, true] {
+        let mut stage = Stage::new(&["v=spf1 mx ~all"]);
+        let other = Arc::new(Memory::new(std::slice::from_ref(&stage.domain), 8, || Time::from_unix(0)));
+        other.edit_txt(&stage.domain, 300, &["v=spf1 mx ~all", "other token"]);
+        let labels: Vec<Label> = ["here", "there"].map(|label| label.parse().unwrap()).to_vec();
+        let hosts = [Arc::clone(&stage.host), Arc::clone(&other)];
+        let boxed = hosts.map(|host| Box::new(Shared(host)) as Box<dyn DnsProvider>);
+        stage.dns = Dns::new(labels.iter().cloned().zip(boxed).collect());
+        stage.labels = labels;
+        stage.adopt("v=spf1 mx ~all").unwrap();
+        other.set_faults(Faults { lost: 1000, ..Faults::default() });
+        assert!(stage.apply(0).is_err());
+        other.set_faults(Faults::default());
+        assert_eq!(stage.texts(), ["v=spf1 mx ip4:192.0.2.1 ~all"], "only one has it");
+        let there = || {
+            let mut texts: Vec<String> = other.at(&stage.domain).texts().map(ToString::to_string).collect();
+            texts.sort();
+            texts
+        };
+        if back {
+            let subject = Stage::subject(&stage.labels, &stage.wanted, &stage.domain);
+            rollback(&stage.dns, &mut stage.store, &subject, "half", "bob", Time::from_unix(DAY)).unwrap();
+            assert_eq!(there(), ["other token", "v=spf1 mx ~all"]);
+            assert_eq!(stage.texts(), ["v=spf1 mx ~all"]);
+        } else {
+            let planned = stage.plan(1).unwrap();
+            let subject = Stage::subject(&stage.labels, &stage.wanted, &stage.domain);
+            apply(&stage.dns, &mut stage.store, &subject, planned, "alice", Time::from_unix(DAY)).unwrap();
+            assert_eq!(there(), ["other token", "v=spf1 mx ip4:192.0.2.1 ~all"]);
+            assert_eq!(stage.texts(), ["v=spf1 mx ip4:192.0.2.1 ~all"]);
+        }
     }
 }

@@ -113,13 +113,14 @@ pub fn in_network(ip: IpAddr, network: IpAddr, length: u8) -> bool {
     }
 }
 
-/// RFC 7208 section 7.3: an IPv6 address as 32 nibbles with dots between.
+/// RFC 7208 section 7.3: an IPv6 address as 32 nibbles with dots between. Names have no case, so nothing depends on it
+/// but what people read; other evaluators write upper case.
 pub(super) fn dotted(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => {
             let nibbles: Vec<String> =
-                ip.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).map(|n| format!("{n:x}")).collect();
+                ip.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).map(|n| format!("{n:X}")).collect();
             nibbles.join(".")
         }
     }

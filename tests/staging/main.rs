@@ -7,8 +7,9 @@ use std::time::Duration;
 use dkimctl::dmarc::authentic::Authenticator;
 use dkimctl::dmarc::ingest::{Entry, Ingest};
 use dkimctl::dmarc::publish::{self, PublishError};
-use dkimctl::dmarc::stage::{Spf, Stage};
+use dkimctl::dmarc::stage::{Records, Stage};
 use dkimctl::dns::Dns;
+use dkimctl::observe::{self, AuthoritativeSweeper, Sweeper};
 use dkimctl_providers::rfc2136::{self, Key, Rfc2136};
 use dkimctl_providers::wire::{self, Answer, Options};
 use dkimctl_providers::{DnsProvider, Guarded, Op};
@@ -21,7 +22,7 @@ use dkimctl_state::lifecycle::staging::{Due, Move, StagingWait};
 use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::store::sqlite::{self, SqliteStore};
-use dkimctl_state::time::Time;
+use dkimctl_state::time::{Span, Time};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 #[path = "../servers/mod.rs"]
@@ -38,6 +39,7 @@ struct World {
     server: Bind,
     dns: Dns,
     store: SqliteStore,
+    servers: Box<dyn Sweeper>,
     settings: Settings,
     policy: StagingPolicy,
     key: TestKey,
@@ -69,15 +71,30 @@ impl World {
             ttl: 300,
             providers: vec![label],
             hosts: vec![],
-            policy: RotationPolicy::default(),
+            // The test's clock is months away from the server's.
+            policy: RotationPolicy { clock_tolerance: Span::days(10_000), ..RotationPolicy::default() },
         };
-        World { server, dns: Dns::new(providers), store, settings, policy: StagingPolicy::default(), key, _dir: dir }
+        let asked = observe::Config {
+            nameservers: BTreeMap::from([("example.com".parse().unwrap(), vec![server.address])]),
+            ..observe::Config::default()
+        };
+        let servers = Box::new(AuthoritativeSweeper::new(asked));
+        World {
+            server,
+            dns: Dns::new(providers),
+            store,
+            servers,
+            settings,
+            policy: StagingPolicy::default(),
+            key,
+            _dir: dir,
+        }
     }
 
     fn stage(&mut self, now: Time) -> Stage<'_> {
-        let spf = Spf { networks: vec!["192.0.2.0/28".parse().unwrap()], errors: vec![] };
-        let World { dns, store, settings, policy, .. } = self;
-        Stage { dns, store, settings, policy, spf, now, actor: "cron".to_owned() }
+        let records = Records { networks: vec!["192.0.2.0/28".parse().unwrap()], ..Records::default() };
+        let World { dns, store, servers, settings, policy, .. } = self;
+        Stage { dns, store, servers: &**servers, settings, policy, records, now, actor: "cron".to_owned() }
     }
 
     /// Yesterday's reports, as files: from whoever reports, under the policy that the server shows.
@@ -296,6 +313,35 @@ fn what_somebody_else_changed_is_left_alone_and_a_kill_leaves_no_riddle() {
     world.stage(morning(17)).advance().unwrap();
     assert_eq!(world.record(), FIRST);
     assert_eq!(publish::course(&world.store, &world.settings.domain).unwrap().rung(), Some(Rung::None));
+}
+
+#[test]
+fn nothing_is_climbed_by_a_clock_that_the_server_contradicts() {
+    if !servers_or_skip(&[Bind::PROGRAM]) {
+        return;
+    }
+    let mut world = World::new();
+    world.settings.policy.clock_tolerance = Span::minutes(5);
+    world.stage(morning(0)).adopt(Some(FIRST.into()), None).unwrap();
+    world
+        .stage(morning(0))
+        .note(|course| {
+            let (domains, networks) = (vec![], vec![]);
+            let (name, selectors, cadence) = ("s".into(), vec!["s1".to_owned()], Cadence::Daily);
+            course.senders.push(Sender { name, domains, selectors, networks, cadence, since: morning(0) });
+        })
+        .unwrap();
+    (0..16).for_each(|day| world.reports(day, 0));
+    // The first change is signed, and so the server's clock is heard.
+    assert!(matches!(world.stage(morning(16)).advance().unwrap().what, Move::Write { .. }));
+    let rehearsal = world.record();
+    (16..30).for_each(|day| world.reports(day, 0));
+    let due = world.stage(morning(30)).advance().unwrap();
+    assert_eq!((due.what, due.waits), (Move::Stay, vec![StagingWait::ClockDisagrees]));
+    assert_eq!(world.record(), rehearsal);
+    // Back it goes with any clock.
+    world.stage(morning(30)).rollback("asked").unwrap();
+    assert_eq!(world.record(), FIRST);
 }
 
 fn decided(world: &mut World, day: i64) -> Move {

@@ -9,14 +9,15 @@ use dkimctl_state::time::Span;
 
 use super::super::error::{Error, Exit};
 use super::super::machine::WriteState;
+use super::super::record::asked;
 use super::super::request;
 use super::super::shell::Shell;
-use super::super::spf::asked;
 use super::IngestArgs;
 use crate::config::find;
 use crate::config::find::Surroundings;
 use crate::dmarc::authentic::Authenticator;
 use crate::dmarc::ingest::{Entry, Ingest, Totals};
+use crate::dmarc::publish::{course, wake};
 use crate::dmarc::stage::still_used;
 use crate::report::dmarc::{IngestText, totals_text};
 use crate::spf::resolver::{Data, Kind, QueryName, Reply, Resolver};
@@ -25,9 +26,12 @@ pub fn run(shell: &Shell, args: IngestArgs) -> Result<Exit, Error> {
     let around = Surroundings { variable: None, ..Surroundings::of_this_process() };
     // Reading needs no configuration; keeping does.
     let configured = shell.global.config.is_some() || find(None, &around).is_ok();
-    let mut state = match args.dry_run || !configured {
-        true => None,
-        false => Some(WriteState::open(shell, &shell.config()?, "dmarc ingest")?),
+    let config = configured.then(|| shell.config()).transpose()?;
+    let mut trusted = args.authserv_id;
+    trusted.extend(config.iter().flat_map(|config| config.reports.authserv_ids.iter().cloned()));
+    let mut state = match &config {
+        Some(config) if !args.dry_run => Some(WriteState::open(shell, config, "dmarc ingest")?),
+        _ => None,
     };
     if !configured && !args.dry_run {
         shell.warn("there is no configuration, so nothing is kept; `dkimctl init` makes one");
@@ -47,7 +51,8 @@ pub fn run(shell: &Shell, args: IngestArgs) -> Result<Exit, Error> {
     printer.begin();
     let mut say = |entry: &Entry| printer.entry(entry);
     let store = state.as_mut().map(|state| &mut state.store as &mut dyn EvidenceStore);
-    let mut run = Ingest::new(store, Authenticator::new(&lookup), shell.now(), args.trust_mail, &mut say);
+    let authenticator = Authenticator::new(&lookup).trusting(&trusted);
+    let mut run = Ingest::new(store, authenticator, shell.now(), args.trust_mail, &mut say);
     for path in &args.paths {
         match path.as_os_str() == "-" {
             true => run.stream("-", io::stdin().lock()),
@@ -82,6 +87,10 @@ fn hold_retirements(shell: &Shell, state: &mut WriteState, domains: &BTreeSet<Fq
         let facts = still_used(&ledger, &rows);
         if !facts.is_empty() {
             request::commit(shell, &mut state.store, &domain, facts)?;
+        }
+        // New evidence: `dmarc advance` looks at it.
+        if course(&state.store, &domain)?.now().is_some() {
+            wake(&mut state.store, &domain, Some(shell.now()))?;
         }
     }
     Ok(())

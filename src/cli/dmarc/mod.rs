@@ -6,8 +6,8 @@ use dkimctl_state::lifecycle::staging::sources::{Cadence, Network};
 use dkimctl_state::name::{Fqdn, SigningDomain};
 
 use super::error::{Error, Exit};
+use super::record::resolver;
 use super::shell::Shell;
-use super::spf::resolver;
 
 mod check;
 mod ingest;
@@ -68,6 +68,9 @@ struct IngestArgs {
     /// Trust messages as files are trusted: you know where they come from
     #[arg(long)]
     trust_mail: bool,
+    /// Believe this server's Authentication-Results: your own, which removes those that others wrote
+    #[arg(long, value_name = "NAME")]
+    authserv_id: Vec<String>,
     /// Read, and keep nothing
     #[arg(long)]
     dry_run: bool,

@@ -1,62 +1,110 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::lifecycle::staging::course::Hold;
 use dkimctl_state::lifecycle::staging::gates::State as Weighed;
 use dkimctl_state::lifecycle::staging::ladder::Rung;
 use dkimctl_state::lifecycle::staging::policy::StagingPolicy;
 use dkimctl_state::lifecycle::staging::sources::{Network, NotOurs, Sender};
 use dkimctl_state::lifecycle::staging::{Due, Move, StagingWait};
-use dkimctl_state::name::SigningDomain;
-use dkimctl_state::record::dmarc::{DmarcRecord, Policy, ReportUri};
+use dkimctl_state::name::{Fqdn, Label, SigningDomain};
+use dkimctl_state::record::dmarc::lint::Severity as Fault;
+use dkimctl_state::record::dmarc::{DmarcRecord, Policy, ReportUri, read};
 use dkimctl_state::record::txt::TxtText;
 
 use super::super::error::{Error, Exit};
 use super::super::machine::{self, ReadState, WriteState};
+use super::super::record::{Desk, asked, consent};
 use super::super::shell::Shell;
-use super::super::spf::asked;
 use super::{
-    AckArgs, AdoptArgs, AdvanceArgs, HoldArgs, Named, RollbackArgs, SourcesArgs, StatusArgs, named as named_source,
+    AckArgs, AdoptArgs, AdvanceArgs, HoldArgs, Named, RollbackArgs, SourcesArgs, StatusArgs, check,
+    named as named_source,
 };
 use crate::config::Config;
-use crate::dmarc::publish::{PublishError, course};
-use crate::dmarc::stage::{Spf, Stage, State};
+use crate::dmarc::authorization::{self, Acting};
+use crate::dmarc::publish::{PublishError, course, due, wake};
+use crate::dmarc::stage::{Records, Stage, State, switching};
 use crate::dns::Dns;
-use crate::report::dmarc::{AdoptReport, MoveReport, SourcesReport, Standing, StatusReport};
+use crate::report::dmarc::{AdoptReport, MoveReport, SourcesReport, Standing, StatusReport, leave_text};
 use crate::spf::lint::{Evidence, Severity, lint, networks};
 
 /// What one domain's stage is made of.
 struct Scene {
-    settings: Settings,
+    desk: Desk,
     policy: StagingPolicy,
-    dns: Dns,
 }
 
 impl Scene {
     fn new(shell: &Shell, config: &Config, domain: &SigningDomain) -> Result<Scene, Error> {
-        let settings = shell.one(config, domain)?;
-        let dns = machine::dns(config, &[&settings])?;
-        Ok(Scene { policy: config.domains.dmarc(domain), settings, dns })
+        Ok(Scene { desk: Desk::new(shell, config, domain)?, policy: config.domains.dmarc(domain) })
     }
 
-    fn stage<'a>(&'a self, shell: &Shell, store: &'a mut dyn State, spf: Spf) -> Stage<'a> {
-        let (settings, policy, dns) = (&self.settings, &self.policy, &self.dns);
-        Stage { dns, store, settings, policy, spf, now: shell.now(), actor: shell.actor() }
+    fn stage<'a>(&'a self, shell: &Shell, store: &'a mut dyn State, records: Records) -> Stage<'a> {
+        let Desk { settings, dns, servers } = &self.desk;
+        let (policy, servers) = (&self.policy, &**servers);
+        Stage { dns, store, servers, settings, policy, records, now: shell.now(), actor: shell.actor() }
     }
 
-    /// What SPF says; where nobody can be asked, that is an error like any other.
-    fn spf(&self, resolver: Option<SocketAddr>) -> Spf {
+    /// What resolvers show; where nobody can be asked, that is an error like any other.
+    fn records(&self, resolver: Option<SocketAddr>) -> Records {
         let resolver = match asked(resolver) {
             Ok(resolver) => resolver,
-            Err(error) => return Spf { networks: Vec::new(), errors: vec![error.message] },
+            Err(error) => return Records { spf_errors: vec![error.message], ..Records::default() },
         };
-        let found = lint(&resolver, self.settings.domain.as_str(), Evidence::default());
+        let domain = self.desk.settings.domain.as_fqdn();
+        let spf = lint(&resolver, domain.as_str(), Evidence::default());
         let errors =
-            found.findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.id, f.seen));
-        let unknown = found.unknown.iter().map(|why| format!("SPF could not be checked: {why}"));
-        let own = networks(&found.tree).into_iter().filter_map(|(ip, length)| Network::new(ip, length));
-        Spf { networks: own.collect(), errors: errors.chain(unknown).collect() }
+            spf.findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.id, f.seen));
+        let unknown = spf.unknown.iter().map(|why| format!("SPF could not be checked: {why}"));
+        let own = networks(&spf.tree).into_iter().filter_map(|(ip, length)| Network::new(ip, length));
+        let dmarc = check::look(&resolver, domain).findings;
+        Records {
+            networks: own.collect(),
+            spf_errors: errors.chain(unknown).collect(),
+            dmarc_errors: dmarc.into_iter().filter(|f| f.severity == Fault::Error).map(|f| f.seen).collect(),
+        }
     }
+}
+
+/// Brings the leaves to send reports elsewhere to what the record that stands needs.
+fn leaves(shell: &Shell, config: &Config, scene: &Scene, store: &mut dyn State) -> Result<(), Error> {
+    let settings = &scene.desk.settings;
+    let record = course(store, &settings.domain)?.record();
+    let holders = holders(config, scene, store, record.as_ref())?;
+    let (ours, dns) = &holders;
+    let by = shell.actor();
+    let acting = Acting { by: &by, now: shell.now(), ttl: settings.ttl };
+    let holding = |host: &Fqdn| ours.get(host).cloned().unwrap_or_default();
+    for changed in authorization::ensure(dns, store, &settings.domain, record.as_ref(), &holding, &acting)? {
+        shell.say(leave_text(&settings.domain, &changed));
+    }
+    Ok(())
+}
+
+/// The providers of ours that hold the zones of the hosts that have reports sent to: those of a configured domain above
+/// the host, or the domain's own.
+fn holders(
+    config: &Config,
+    scene: &Scene,
+    store: &dyn State,
+    record: Option<&DmarcRecord>,
+) -> Result<(BTreeMap<Fqdn, Vec<Label>>, Dns), Error> {
+    let settings = &scene.desk.settings;
+    let mut needed = settings.clone();
+    let mut ours = BTreeMap::new();
+    let hosts = record.map(|record| authorization::needed(settings.domain.as_fqdn(), record)).unwrap_or_default();
+    for host in hosts.into_values() {
+        let above = std::iter::successors(Some(host.clone()), Fqdn::parent);
+        let configured = above.filter_map(|name| config.settings(&name.as_str().parse().ok()?)).next();
+        let own = || settings.providers.iter().filter(|label| scene.desk.dns.zone(label, &host).is_ok()).cloned();
+        let labels: Vec<Label> = configured.map_or_else(|| own().collect(), |settings| settings.providers);
+        needed.providers.extend(labels.iter().cloned());
+        ours.insert(host, labels);
+    }
+    // What was given once may have to be taken back elsewhere.
+    let kept = authorization::kept(store, &settings.domain)?;
+    needed.providers.extend(kept.ours.into_values().flat_map(|leave| leave.providers));
+    Ok((ours, machine::dns(config, &[&needed])?))
 }
 
 /// The named domains; without a name, those whose record was adopted.
@@ -79,9 +127,10 @@ pub fn status(shell: &Shell, args: StatusArgs) -> Result<Exit, Error> {
     let mut report = StatusReport { domains: Vec::new() };
     for domain in chosen(&config, &state.0, &args.domains)? {
         let scene = Scene::new(shell, &config, &domain)?;
-        let spf = scene.spf(args.resolver);
-        let stage = scene.stage(shell, &mut state.0, spf);
-        let gathered = stage.gather()?;
+        let records = scene.records(args.resolver);
+        let stage = scene.stage(shell, &mut state.0, records);
+        let mut gathered = stage.gather()?;
+        gathered.served(stage.served(&gathered.course));
         report.domains.push(Standing::new(&gathered.course, stage.decide(&gathered)));
     }
     shell.show(&report)?;
@@ -95,12 +144,22 @@ pub fn status(shell: &Shell, args: StatusArgs) -> Result<Exit, Error> {
 
 pub fn advance(shell: &Shell, args: AdvanceArgs) -> Result<Exit, Error> {
     let config = shell.config()?;
-    let mut state = WriteState::open(shell, &config, "dmarc advance")?;
-    let mut failed = false;
     let mut report = MoveReport { moves: Vec::new() };
-    for domain in chosen(&config, &state.store, &args.domains)? {
-        let scene = Scene::new(shell, &config, &domain)?;
-        match one(shell, &scene, &mut state.store, args.resolver) {
+    // Nothing due: no lock, no question, no write.
+    if args.domains.is_empty() && due(&ReadState::open(shell, &config)?.0, shell.now(), 1)?.is_empty() {
+        if shell.global.json {
+            shell.show(&report)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let mut state = WriteState::open(shell, &config, "dmarc advance")?;
+    let chosen = match args.domains.as_slice() {
+        [] => due(&state.store, shell.now(), usize::MAX)?,
+        named => named.to_vec(),
+    };
+    let mut failed = false;
+    for domain in chosen {
+        match one(shell, &config, &domain, &mut state.store, args.resolver) {
             Ok(due) => {
                 if let Move::Write { rung, to, why, .. } = &due.what {
                     report.moves.push((domain, *rung, to.to_string(), why.clone()));
@@ -112,7 +171,7 @@ pub fn advance(shell: &Shell, args: AdvanceArgs) -> Result<Exit, Error> {
             }
             // One domain's trouble is its own.
             Err(error) => {
-                shell.error(&error, &[]);
+                shell.error(&error.message, &error.hints);
                 failed = true;
             }
         }
@@ -123,9 +182,49 @@ pub fn advance(shell: &Shell, args: AdvanceArgs) -> Result<Exit, Error> {
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }
 
-/// SPF is looked up only where it can matter: not before the time has come, unless a policy is enforced.
-fn one(shell: &Shell, scene: &Scene, store: &mut dyn State, resolver: Option<SocketAddr>) -> Result<Due, PublishError> {
-    let stage = scene.stage(shell, &mut *store, Spf::default());
+/// One domain; when it is looked at again is written down.
+fn one(
+    shell: &Shell,
+    config: &Config,
+    domain: &SigningDomain,
+    store: &mut dyn State,
+    resolver: Option<SocketAddr>,
+) -> Result<Due, Error> {
+    if !config.domains.contains(domain) {
+        // It was taken out of the configuration: nobody's business any more until it is adopted again.
+        wake(store, domain, None)?;
+    }
+    let scene = Scene::new(shell, config, domain)?;
+    let due = weigh(shell, &scene, store, resolver)?;
+    if due.rung.is_some() {
+        leaves(shell, config, &scene, store)?;
+    }
+    wake(store, domain, due.rung.map(|_| due.wake(shell.now())))?;
+    if let Move::Write { .. } = due.what {
+        late(shell, &scene, store)?;
+    }
+    Ok(due)
+}
+
+/// A server that does not show a new record yet is said.
+fn late(shell: &Shell, scene: &Scene, store: &mut dyn State) -> Result<(), Error> {
+    let domain = &scene.desk.settings.domain;
+    let course = course(store, domain)?;
+    match scene.stage(shell, store, Records::default()).served(&course) {
+        Some(served) if !served.everywhere() => shell.warn(format_args!("{domain}: the new record is {served}")),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Records are looked up only where they can matter: not before the time has come, unless a policy is enforced.
+fn weigh(
+    shell: &Shell,
+    scene: &Scene,
+    store: &mut dyn State,
+    resolver: Option<SocketAddr>,
+) -> Result<Due, PublishError> {
+    let stage = scene.stage(shell, &mut *store, Records::default());
     let gathered = stage.gather()?;
     let early = stage.decide(&gathered);
     let pending = gathered.course.pending.is_some();
@@ -137,8 +236,8 @@ fn one(shell: &Shell, scene: &Scene, store: &mut dyn State, resolver: Option<Soc
     if too_early && !pending && !early.rung.is_some_and(Rung::enforces) {
         return Ok(early);
     }
-    let spf = scene.spf(resolver);
-    scene.stage(shell, store, spf).advance()
+    let records = scene.records(resolver);
+    scene.stage(shell, store, records).advance()
 }
 
 fn alarm(due: &Due) -> Option<&str> {
@@ -152,9 +251,11 @@ pub fn rollback(shell: &Shell, args: RollbackArgs) -> Result<Exit, Error> {
     let config = shell.config()?;
     let scene = Scene::new(shell, &config, &args.domain)?;
     let mut state = WriteState::open(shell, &config, "dmarc rollback")?;
-    let mut stage = scene.stage(shell, &mut state.store, Spf::default());
+    let mut stage = scene.stage(shell, &mut state.store, Records::default());
     match stage.rollback(&args.reason)? {
         Some(rung) => {
+            late(shell, &scene, &mut state.store)?;
+            leaves(shell, &config, &scene, &mut state.store)?;
             let text = course(&state.store, &args.domain)?.now().map(|stood| stood.text.to_string());
             shell.show(&MoveReport { moves: vec![(args.domain, rung, text.unwrap_or_default(), args.reason)] })?;
             Ok(Exit::Ok)
@@ -181,8 +282,8 @@ pub fn sources(shell: &Shell, args: SourcesArgs) -> Result<Exit, Error> {
     let config = shell.config()?;
     let scene = Scene::new(shell, &config, &args.domain)?;
     let mut state = ReadState::open(shell, &config)?;
-    let spf = scene.spf(args.resolver);
-    let sources = scene.stage(shell, &mut state.0, spf).sources(args.days)?;
+    let records = scene.records(args.resolver);
+    let sources = scene.stage(shell, &mut state.0, records).sources(args.days)?;
     shell.show(&SourcesReport { domain: args.domain.to_string(), days: args.days, sources })?;
     Ok(Exit::Ok)
 }
@@ -221,7 +322,7 @@ fn note(
     let config = shell.config()?;
     let scene = Scene::new(shell, &config, domain)?;
     let mut state = WriteState::open(shell, &config, verb)?;
-    scene.stage(shell, &mut state.store, Spf::default()).note(change)?;
+    scene.stage(shell, &mut state.store, Records::default()).note(change)?;
     Ok(())
 }
 
@@ -230,7 +331,7 @@ pub fn adopt(shell: &Shell, args: AdoptArgs) -> Result<Exit, Error> {
     let scene = Scene::new(shell, &config, &args.domain)?;
     let mut state = WriteState::open(shell, &config, "dmarc adopt")?;
     let domain = &args.domain;
-    let mut stage = scene.stage(shell, &mut state.store, Spf::default());
+    let mut stage = scene.stage(shell, &mut state.store, Records::default());
     let look = stage.look()?;
     let seen = look.agreed()?;
     let stands = seen.as_ref().map_or("no DMARC record".to_owned(), |text| format!("\n  {text}"));
@@ -264,15 +365,19 @@ pub fn adopt(shell: &Shell, args: AdoptArgs) -> Result<Exit, Error> {
     if let Some(text) = &first {
         shell.say(format_args!("it becomes\n  {text}"));
     }
-    if !args.yes {
-        if !shell.is_interactive() {
-            return Err(Error::usage("nobody is there to agree").hint("add --yes, and --text with the text you saw"));
-        }
-        if shell.ask("May dkimctl edit this record from now on? Type yes:")? != "yes" {
-            return Err(Error::new("nothing was adopted"));
-        }
+    let selector = switching(&stage.store.load(domain)?.ledger);
+    if let (Some(selector), Some(_)) = (selector, &first) {
+        return Err(Error::new(format!("{domain}: a key is being switched ({selector}); one thing at a time"))
+            .hint(format!("dkimctl status {domain} says when that is over")));
     }
+    let record = first.as_ref().or(seen.as_ref()).and_then(|text| read(text).0);
+    for (name, host) in record.iter().flat_map(|record| authorization::needed(domain.as_fqdn(), record)) {
+        shell
+            .say(format_args!("reports go to {host}, which has to say so at {name}; where that zone is ours, it will"));
+    }
+    consent(shell, args.yes)?;
     let course = stage.adopt(seen, first)?;
+    leaves(shell, &config, &scene, &mut state.store)?;
     let text = course.now().map(|stood| stood.text.to_string()).unwrap_or_default();
     shell.show(&AdoptReport { domain: domain.to_string(), text, rung: course.rung() })?;
     Ok(Exit::Ok)

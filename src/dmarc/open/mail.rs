@@ -31,7 +31,13 @@ pub(super) fn message(name: &str, raw: &[u8], nesting: usize, to: &mut dyn Visit
     } else if found == 0 {
         let subject: String =
             parsed.subject().unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
-        to.refused(name, format!("there is no report in this message (its subject: `{subject}`)"));
+        let kind = parsed.content_type().filter(|kind| kind.ctype().eq_ignore_ascii_case("multipart"));
+        let why = match kind.and_then(|kind| kind.attribute("report-type")) {
+            Some("feedback-report") => "this is a failure report about one message (RFC 9991), and no aggregate report",
+            Some("tlsrpt") => "this is a report about TLS (RFC 8460), and not about DMARC",
+            _ => "there is no report in this message",
+        };
+        to.refused(name, format!("{why} (its subject: `{subject}`)"));
     }
 }
 
@@ -96,7 +102,9 @@ impl Parts<'_> {
             });
             let is_report = match kind(head) {
                 Kind::Gzip | Kind::Zip => true,
-                Kind::Xml => claims || mentions_feedback(&body[..body.len().min(4096)]),
+                Kind::Zlib => claims,
+                // A page that a reporter writes for people may well speak of feedback.
+                Kind::Xml => claims || has_feedback(&body[..body.len().min(4096)]),
                 _ => claims,
             };
             if is_report {
@@ -122,10 +130,14 @@ impl Parts<'_> {
     }
 }
 
-fn mentions_feedback(head: &[u8]) -> bool {
+/// Whether an element `<feedback>` begins there, in any namespace.
+fn has_feedback(head: &[u8]) -> bool {
     // UTF-16 has a zero between.
     let letters: Vec<u8> = head.iter().filter(|b| **b != 0).map(u8::to_ascii_lowercase).collect();
-    letters.windows(8).any(|window| window == b"feedback")
+    letters.split(|byte| *byte == b'<').skip(1).any(|tag| {
+        let name = tag.iter().take_while(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(b)).count();
+        tag[..name].rsplit(|byte| *byte == b':').next() == Some(b"feedback".as_slice())
+    })
 }
 
 /// One message after another, never more than one in memory. A line `From ` begins the next one after an empty line;

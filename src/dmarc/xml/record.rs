@@ -179,7 +179,7 @@ impl Draft {
         pieces.iter().for_each(|piece| self.auth.push_str(piece));
     }
 
-    fn refuse(&mut self, why: String) {
+    pub(super) fn refuse(&mut self, why: String) {
         self.refused.get_or_insert(why);
     }
 

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use dkimctl_providers::memory::Memory;
+use dkimctl_providers::{AtName, Caps, Descriptor, DnsProvider, Guarded, Outcome, ProviderError, Zone};
+use dkimctl_state::store::memory::MemoryStore;
+
+use super::*;
+
+struct Shared(Arc<Memory>);
+
+impl DnsProvider for Shared {
+    fn descriptor(&self) -> &'static Descriptor {
+        self.0.descriptor()
+    }
+    fn caps(&self) -> Caps {
+        self.0.caps()
+    }
+    fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
+        self.0.zones()
+    }
+    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
+        self.0.observe(zone, names)
+    }
+    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
+        self.0.apply(zone, ops)
+    }
+}
+
+struct Bench {
+    host: Arc<Memory>,
+    dns: Dns,
+    store: MemoryStore,
+    name: Fqdn,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let zone: Fqdn = "reports.test".parse().unwrap();
+        let host = Arc::new(Memory::new(&[zone], 7, || Time::from_unix(0)));
+        let provider: Box<dyn DnsProvider> = Box::new(Shared(Arc::clone(&host)));
+        let dns = Dns::new(BTreeMap::from([("here".parse().unwrap(), provider)]));
+        let name = "example.com._report._dmarc.in.reports.test".parse().unwrap();
+        Bench { host, dns, store: MemoryStore::new(uuid::Uuid::nil()).with_events(), name }
+    }
+
+    fn ensure(&mut self, record: &str) -> Vec<PolicyChange> {
+        let record = DmarcRecord::parse(&record.into()).unwrap();
+        let holders = |host: &Fqdn| match host.as_str().ends_with("reports.test") {
+            true => vec!["here".parse().unwrap()],
+            false => vec![],
+        };
+        let acting = Acting { by: "alice", now: Time::from_unix(60), ttl: 300 };
+        let domain = "example.com".parse().unwrap();
+        let changed = ensure(&self.dns, &mut self.store, &domain, Some(&record), &holders, &acting).unwrap();
+        changed.into_iter().map(|changed| changed.change).collect()
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.host.at(&self.name).texts().map(ToString::to_string).collect();
+        texts.sort();
+        texts
+    }
+}
+
+const THERE: &str = "v=DMARC1; p=none; rua=mailto:d@in.reports.test,mailto:x@vendor.example,mailto:own@example.com";
+const ELSEWHERE: &str = "v=DMARC1; p=none; rua=mailto:own@mail.example.com";
+
+#[test]
+fn leave_is_given_where_the_zone_is_ours_and_taken_back() {
+    let mut bench = Bench::new();
+    bench.host.edit_txt(&bench.name, 600, &["somebody's token"]);
+    assert_eq!(bench.ensure(THERE), [PolicyChange::Written]);
+    assert_eq!(bench.texts(), ["somebody's token", "v=DMARC1"]);
+    let writes = bench.host.calls().writes;
+    assert_eq!(bench.ensure(THERE), []);
+    assert_eq!(bench.host.calls().writes, writes, "twice is once");
+    assert_eq!(bench.ensure(ELSEWHERE), [PolicyChange::Removed]);
+    assert_eq!(bench.texts(), ["somebody's token"]);
+    let log = bench.store.events(None, 0, 10).unwrap();
+    let log: Vec<String> = log.iter().map(|logged| serde_json::to_string(&logged.event.fact).unwrap()).collect();
+    assert_eq!(log.len(), 2);
+    assert!(log[1].contains("\"change\":\"removed\"") && log[1].contains(bench.name.as_str()), "{}", log[1]);
+}
+
+#[test]
+fn what_others_gave_stays_theirs() {
+    for theirs in [&["v=DMARC1"][..], &["v=DMARC1; rua=mailto:other@in.reports.test", "token"]] {
+        let mut bench = Bench::new();
+        bench.host.edit_txt(&bench.name, 600, theirs);
+        let before = bench.texts();
+        assert_eq!(bench.ensure(THERE), []);
+        assert_eq!(bench.ensure(ELSEWHERE), []);
+        assert_eq!(bench.texts(), before);
+    }
+    // What we wrote and somebody made longer is theirs as well.
+    let mut bench = Bench::new();
+    assert_eq!(bench.ensure(THERE), [PolicyChange::Written]);
+    bench.host.edit_txt(&bench.name, 600, &["v=DMARC1; rua=mailto:other@in.reports.test"]);
+    assert_eq!(bench.ensure(THERE), []);
+    assert_eq!(bench.ensure(ELSEWHERE), []);
+    assert_eq!(bench.texts(), ["v=DMARC1; rua=mailto:other@in.reports.test"]);
+}
