@@ -270,6 +270,12 @@ pub fn host_identity() -> (Zeroizing<String>, Recipient) {
     (text, Recipient::X25519(recipient))
 }
 
+/// The recipient that the first X25519 identity of a file stands for.
+pub fn recipient_of(identity: &str) -> Option<Recipient> {
+    let identities = identity.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
+    identities.map(|identity| Recipient::X25519(identity.to_public())).next()
+}
+
 fn encrypt(encryptor: Encryptor, plain: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut sealed = Vec::new();
     let mut writer = encryptor.wrap_output(&mut sealed)?;

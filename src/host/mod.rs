@@ -6,11 +6,11 @@
 pub mod apply;
 pub mod evidence;
 pub mod journal;
-pub mod keys;
 pub mod order;
 mod proof;
 pub mod run;
 pub mod settings;
+pub mod targets;
 
 /// An error and its causes, as one sentence.
 pub(crate) fn sentence(error: &dyn std::error::Error) -> String {

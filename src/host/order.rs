@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::record::dkim::{Algorithm, Fingerprint, PublicKey};
 
+use crate::secrets::manifest;
+
 /// What a host is to do: the part of a manifest that is addressed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostOrder {
@@ -97,6 +99,26 @@ pub enum Verdict {
     Wrong { seen: String, rolled_back: bool },
     /// Not known yet; nothing was taken back. The next run asks again.
     Unknown { why: String },
+}
+
+impl From<&manifest::DomainOrder> for DomainOrder {
+    /// An order of a manifest, in the terms of `apply`.
+    fn from(order: &manifest::DomainOrder) -> Self {
+        let key = |key: &manifest::KeyOrder| KeyOrder {
+            fingerprint: key.fingerprint,
+            selector: key.selector.clone(),
+            algorithm: key.algorithm,
+            public: key.public.clone(),
+        };
+        let sign = order.sign.iter();
+        DomainOrder {
+            domain: order.domain.clone(),
+            digest: order.digest(),
+            keys: order.keys.iter().map(key).collect(),
+            sign: sign.map(|sign| SignOrder { algorithm: sign.algorithm, fingerprint: sign.fingerprint }).collect(),
+            destroy: order.destroy.clone(),
+        }
+    }
 }
 
 impl KeyStoreError {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dkimctl_state::lifecycle::seen::{Answer, Sweep};
+use dkimctl_state::lifecycle::seen::Sweep;
 use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
+use dkimctl_state::record::dkim::Fingerprint;
 use dkimctl_state::store::StoreError;
 use dkimctl_state::store::lock::{Holder, Lock};
 use dkimctl_state::time::Time;
@@ -12,9 +13,9 @@ use dkimctl_state::time::Time;
 use super::apply::{ApplyError, Host, apply};
 use super::evidence::{self, Evidence};
 use super::journal::{Journal, JournalError};
-use super::keys::{KeyDirectory, order_of};
-use super::order::{HostOrder, Report, Verdict};
+use super::order::{Delivered, DomainOrder as HostDomainOrder, HostOrder, Report, Verdict};
 use super::settings::HostSettings;
+use super::targets::{self, Delivery, TargetError};
 use crate::clock::Clock;
 use crate::files::{Access, Dir, FileError, Owner};
 use crate::observe::Sweeper;
@@ -23,7 +24,6 @@ use crate::secrets::manifest::{DomainOrder, Manifest, Seen};
 use crate::secrets::outbox::{Outbox, OutboxError};
 use crate::secrets::receipt::{self, DomainReceipt, LastUse, Receipt, ReceiptError, SigningSeen};
 use crate::secrets::signed::{Document as _, SigningKey, SigningKeyError};
-use crate::secrets::write::{Target, WriteError};
 use crate::signers::Signer;
 use crate::signers::probe::KeyLookup;
 
@@ -45,7 +45,7 @@ pub enum RunError {
     #[error("the identity of this host: {0}")]
     Identity(#[from] OpenError),
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Target(#[from] TargetError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -84,9 +84,68 @@ pub fn run(
     clock: &dyn Clock,
     retry: bool,
 ) -> Result<Applied, RunError> {
+    let Begun { outbox, identities, _lock } = begin(settings, clock)?;
+    let delivery = Delivery { settings, outbox: &outbox, identities: &identities, key_owner };
+    let keys = targets::deliver(&delivery)?;
+
+    let lookup = Lookup::new(sweeper, &outbox.manifest, clock.now());
+    let host =
+        Host { signer, store: &*keys, lookup: &|name: &Fqdn| lookup.key_at(name), settle: settings.settle, retry };
+    // Whoever was stopped since the outbox was read may hold orders of long ago.
+    let now = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, outbox.seen.as_ref())?;
+    if now.seen != outbox.seen {
+        return Err(RunError::Overtaken);
+    }
+    let mut journal = Journal::open(&settings.state.join(JOURNAL))?;
+    let order = HostOrder { domains: outbox.manifest.domains.iter().map(Into::into).collect() };
+    let report = apply(&host, &mut journal, &order)?;
+
+    let evidence = evidence::gather(&settings.evidence, chrono::Local::now());
+    let receipt = leave_receipt(settings, &outbox.manifest, &report, &evidence, clock.now())?;
+    Ok(Applied { serial: outbox.manifest.serial, report, receipt, unknown: evidence.unknown })
+}
+
+/// Puts the keys of the outbox where the signer opens them, and does no more: no table is touched and no receipt left. A
+/// start hook for keys that live in memory only.
+pub fn deliver_keys(
+    settings: &HostSettings,
+    key_owner: Option<Owner>,
+    clock: &dyn Clock,
+) -> Result<Vec<DeliveredKey>, RunError> {
+    let Begun { outbox, identities, _lock } = begin(settings, clock)?;
+    let delivery = Delivery { settings, outbox: &outbox, identities: &identities, key_owner };
+    let store = targets::deliver(&delivery)?;
+    let mut delivered = Vec::new();
+    for order in &outbox.manifest.domains {
+        for key in &HostDomainOrder::from(order).keys {
+            let outcome = store.deliver(&order.domain, key).map_err(|error| error.to_string());
+            let (domain, selector) = (order.domain.clone(), key.selector.clone());
+            delivered.push(DeliveredKey { domain, selector, fingerprint: key.fingerprint, outcome });
+        }
+    }
+    Ok(delivered)
+}
+
+/// What became of one key.
+#[derive(Debug)]
+pub struct DeliveredKey {
+    pub domain: SigningDomain,
+    pub selector: Selector,
+    pub fingerprint: Fingerprint,
+    pub outcome: Result<Delivered, String>,
+}
+
+/// The orders, and what opens their keys. Nobody else carries out orders while this lives.
+struct Begun {
+    outbox: Outbox,
+    identities: Identities,
+    _lock: Lock,
+}
+
+fn begin(settings: &HostSettings, clock: &dyn Clock) -> Result<Begun, RunError> {
     let state = Dir::open_own(&settings.state, Access::mode(0o700))?;
     // Two runs at once could put an older table over a newer one.
-    let _lock = Lock::take(&settings.state, &Holder::here("dkimctl host apply", clock.now()))?;
+    let lock = Lock::take(&settings.state, &Holder::here("dkimctl host apply", clock.now()))?;
     state.sweep()?;
     let last = remembered(&state)?;
     let outbox = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, last.as_ref())?;
@@ -96,26 +155,7 @@ pub fn run(
         state.sync()?;
     }
     let identities = Identities::from_file(&settings.identity)?;
-    let owner = settings.owner.or(key_owner);
-    let access = Access { owner, ..Access::mode(settings.mode) };
-    let target = Target { dir: settings.keys.clone(), access };
-    let keys = KeyDirectory::deliver_all(&outbox, &identities, &target)?;
-
-    let lookup = Lookup::new(sweeper, &outbox.manifest, clock.now());
-    let host =
-        Host { signer, store: &keys, lookup: &|name: &Fqdn| lookup.key_at(name), settle: settings.settle, retry };
-    // Whoever was stopped since the outbox was read may hold orders of long ago.
-    let now = Outbox::open(&settings.outbox, &settings.manifest_key, &settings.name, outbox.seen.as_ref())?;
-    if now.seen != outbox.seen {
-        return Err(RunError::Overtaken);
-    }
-    let mut journal = Journal::open(&settings.state.join(JOURNAL))?;
-    let order = HostOrder { domains: outbox.manifest.domains.iter().map(order_of).collect() };
-    let report = apply(&host, &mut journal, &order)?;
-
-    let evidence = evidence::gather(&settings.evidence, chrono::Local::now());
-    let receipt = leave_receipt(settings, &outbox.manifest, &report, &evidence, clock.now())?;
-    Ok(Applied { serial: outbox.manifest.serial, report, receipt, unknown: evidence.unknown })
+    Ok(Begun { outbox, identities, _lock: lock })
 }
 
 fn remembered(state: &Dir) -> Result<Option<Seen>, RunError> {
@@ -206,29 +246,7 @@ impl Lookup {
         let Some(sweep) = self.sweeps.get(name) else {
             return KeyLookup::Unknown(format!("{name} was not asked for"));
         };
-        let mut found = None;
-        let mut absent = None;
-        for answer in &sweep.answers {
-            match &answer.answer {
-                Answer::Txt { texts, .. } if texts.len() == 1 => match &found {
-                    Some(other) if *other != texts[0] => {
-                        return KeyLookup::Unknown("the name servers do not agree".to_owned());
-                    }
-                    _ => found = Some(texts[0].clone()),
-                },
-                Answer::Txt { texts, .. } => {
-                    return KeyLookup::Unknown(format!("{} serves {} records", answer.server, texts.len()));
-                }
-                Answer::Absent => absent = Some(&answer.server),
-                Answer::Unknown(why) => return KeyLookup::Unknown(format!("{}: {why}", answer.server)),
-            }
-        }
-        match (found, absent) {
-            (Some(text), None) => KeyLookup::Found(text),
-            (None, Some(_)) => KeyLookup::Missing,
-            (Some(_), Some(server)) => KeyLookup::Unknown(format!("{server} does not serve it, others do")),
-            (None, None) => KeyLookup::Unknown("no name server was found".to_owned()),
-        }
+        KeyLookup::of(sweep)
     }
 }
 

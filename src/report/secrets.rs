@@ -1,5 +1,7 @@
 //! What became of private keys: written for a signer, listed, sealed again, delivered.
 
+pub mod put;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 

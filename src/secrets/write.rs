@@ -119,6 +119,15 @@ pub fn in_dns(key: &KeyOrder, sweep: Option<&Sweep>) -> Result<(), String> {
     Ok(())
 }
 
+/// Opens the blob of a key, which has to hold the key that the manifest names.
+pub fn open_key(outbox: &Outbox, key: &KeyOrder, identities: &Identities) -> Result<PrivateKey, WriteError> {
+    let opened = sealing::open(&outbox.blob(key)?, identities)?;
+    match is_meant(&opened, key) {
+        true => Ok(opened),
+        false => Err(WriteError::OtherKey { wanted: key.fingerprint, seen: opened.fingerprint() }),
+    }
+}
+
 /// The path of a key's file below the target directory.
 pub fn key_path(dir: &Path, domain: &SigningDomain, key: &KeyOrder) -> PathBuf {
     dir.join(domain.as_str()).join(file_name(key))
@@ -196,10 +205,7 @@ fn write_key(
         }
         return Err(WriteError::OtherContent { path, wanted: key.fingerprint });
     }
-    let opened = sealing::open(&outbox.blob(key)?, identities)?;
-    if !is_meant(&opened, key) {
-        return Err(WriteError::OtherKey { wanted: key.fingerprint, seen: opened.fingerprint() });
-    }
+    let opened = open_key(outbox, key, identities)?;
     dir.create(&name, opened.pem().as_bytes(), target.access)?;
     Ok(Outcome::Written)
 }
@@ -247,7 +253,8 @@ fn directory_access(target: &Target) -> Access {
     Access { mode, owner: target.access.owner }
 }
 
-fn file_name(key: &KeyOrder) -> String {
+/// A name that no other key ever has.
+pub fn file_name(key: &KeyOrder) -> String {
     format!("{}-{}.private", key.selector, key.fingerprint.short())
 }
 

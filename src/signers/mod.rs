@@ -18,12 +18,18 @@ pub mod milter;
 pub mod opendkim;
 pub mod probe;
 pub mod replace;
+pub mod rspamd;
 pub mod safekeys;
 
 /// What a mail host's signer can do. Every writing call is an *ensure*: twice is once, and says whether it wrote.
 pub trait Signer {
     /// What kind of signer this is, for people.
     fn name(&self) -> &'static str;
+
+    /// The user and group whose key files it opens, in numbers; `None` where nobody can tell.
+    fn key_owner(&self) -> Option<(u32, u32)> {
+        None
+    }
 
     /// What the signer's tables say now.
     fn rows(&self) -> Result<Rows, SignerError>;
@@ -47,6 +53,33 @@ pub trait Signer {
 
     /// Whether the signer would use a key file at this path, and if not, what to change.
     fn accepts(&self, path: &Path) -> Result<(), Vec<safekeys::Problem>>;
+}
+
+/// A signer as a host configures it: one line a kind, here and in the two functions below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settings {
+    OpenDkim(opendkim::Settings),
+    Rspamd(rspamd::Settings),
+}
+
+/// The kinds of signers, as configuration names them.
+pub const KINDS: [&str; 2] = ["opendkim", "rspamd"];
+
+impl Settings {
+    /// The container that the signer is told through, if it is one.
+    pub fn container(&self) -> Option<&opendkim::Contained> {
+        match self {
+            Settings::OpenDkim(settings) => settings.container.as_ref(),
+            Settings::Rspamd(_) => None,
+        }
+    }
+
+    pub fn open(&self) -> Result<Box<dyn Signer>, SignerError> {
+        match self.clone() {
+            Settings::OpenDkim(settings) => Ok(Box::new(opendkim::OpenDkim::open(settings).map_err(SignerError::new)?)),
+            Settings::Rspamd(settings) => Ok(Box::new(rspamd::Rspamd::open(settings).map_err(SignerError::new)?)),
+        }
+    }
 }
 
 /// The current mapping of a signer.

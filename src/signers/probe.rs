@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dkimctl_state::lifecycle::seen::{self, Sweep};
 use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
 use dkimctl_state::record::dkim::{Algorithm, PublicKey, key_in};
 use dkimctl_state::record::txt::TxtText;
@@ -205,6 +206,35 @@ fn verify(
             | DkimResult::TempError(error),
         ) => Err(error.to_string()),
         Some(DkimResult::None) | None => Err("it is malformed".into()),
+    }
+}
+
+impl KeyLookup {
+    /// What a sweep says, once all servers agree; as long as they do not, nothing is known.
+    pub fn of(sweep: &Sweep) -> KeyLookup {
+        let mut found = None;
+        let mut absent = None;
+        for answer in &sweep.answers {
+            match &answer.answer {
+                seen::Answer::Txt { texts, .. } if texts.len() == 1 => match &found {
+                    Some(other) if *other != texts[0] => {
+                        return KeyLookup::Unknown("the name servers do not agree".to_owned());
+                    }
+                    _ => found = Some(texts[0].clone()),
+                },
+                seen::Answer::Txt { texts, .. } => {
+                    return KeyLookup::Unknown(format!("{} serves {} records", answer.server, texts.len()));
+                }
+                seen::Answer::Absent => absent = Some(&answer.server),
+                seen::Answer::Unknown(why) => return KeyLookup::Unknown(format!("{}: {why}", answer.server)),
+            }
+        }
+        match (found, absent) {
+            (Some(text), None) => KeyLookup::Found(text),
+            (None, Some(_)) => KeyLookup::Missing,
+            (Some(_), Some(server)) => KeyLookup::Unknown(format!("{server} does not serve it, others do")),
+            (None, None) => KeyLookup::Unknown("no name server was found".to_owned()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -49,8 +49,51 @@ pub struct Identity {
 pub struct Problem {
     pub path: PathBuf,
     pub seen: String,
+    /// What happens to mail.
+    pub costs: &'static str,
     pub command: String,
+    /// The kernel itself refuses, whatever `RequireSafeKeys` says.
+    pub denied: bool,
 }
+
+/// What the replay needs to know of files: those of this host, or those inside a container as it tells of them.
+pub trait Inodes {
+    /// The path without symbolic links.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    fn inode(&self, path: &Path) -> io::Result<Inode>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inode {
+    /// With the bits that say what kind of file it is (inode(7)).
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The files of this host.
+#[derive(Debug, Clone, Copy)]
+pub struct ThisHost;
+
+impl Inodes for ThisHost {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        fs::metadata(path).map(|meta| Inode { mode: meta.mode(), uid: meta.uid(), gid: meta.gid() })
+    }
+}
+
+impl Inode {
+    fn is_file(&self) -> bool {
+        self.mode & 0o170_000 == 0o100_000
+    }
+}
+
+/// OpenDKIM's answer to every message.
+const COSTS: &str = "every mail would be answered with 451";
 
 /// Accounts that are not known.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +159,12 @@ impl Accounts {
         })
     }
 
+    /// Who a running process is, by its numbers (`Uid:`, `Gid:` and `Groups:` of proc_pid_status(5)).
+    pub fn running(&self, uid: u32, gids: Vec<u32>) -> Identity {
+        let known = self.users.iter().find(|user| user.uid == uid);
+        Identity { name: known.map_or_else(|| uid.to_string(), |user| user.name.clone()), uid, gids }
+    }
+
     /// An account other than `identity` and root that is in a group, by membership or as its primary group.
     fn stranger_in(&self, gid: u32, identity: &Identity) -> Option<&str> {
         let uids: BTreeMap<&str, u32> = self.users.iter().map(|user| (user.name.as_str(), user.uid)).collect();
@@ -134,20 +183,32 @@ impl Accounts {
 
 /// Whether a signer that runs as `identity` opens the key at `path`; every objection, the file's own first.
 pub fn accepts(path: &Path, identity: &Identity, accounts: &Accounts) -> Result<(), Vec<Problem>> {
+    accepts_among(&ThisHost, path, identity, accounts)
+}
+
+/// The same, for files that lie anywhere.
+pub fn accepts_among(
+    inodes: &dyn Inodes,
+    path: &Path,
+    identity: &Identity,
+    accounts: &Accounts,
+) -> Result<(), Vec<Problem>> {
     // Symbolic links are resolved before anything is looked at.
     let unreadable = |path: &Path, error: io::Error| {
         vec![Problem {
             path: path.to_owned(),
             seen: format!("cannot be looked at ({error})"),
+            costs: COSTS,
             command: format!("namei -l {}", quoted(path)),
+            denied: true,
         }]
     };
-    let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-    let file = fs::metadata(&real).map_err(|error| unreadable(&real, error))?;
+    let real = inodes.resolve(path).map_err(|error| unreadable(path, error))?;
+    let file = inodes.inode(&real).map_err(|error| unreadable(&real, error))?;
     let check = Check { identity, accounts };
     let mut problems = check.file(&real, &file);
     for parent in real.ancestors().skip(1) {
-        let meta = fs::metadata(parent).map_err(|error| unreadable(parent, error))?;
+        let meta = inodes.inode(parent).map_err(|error| unreadable(parent, error))?;
         problems.extend(check.parent(parent, &meta));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -159,13 +220,13 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn file(&self, path: &Path, meta: &Metadata) -> Vec<Problem> {
-        let (mode, owner) = (meta.mode(), meta.uid());
+    fn file(&self, path: &Path, meta: &Inode) -> Vec<Problem> {
+        let (mode, owner) = (meta.mode, meta.uid);
         let user = &self.identity.name;
         let path_text = quoted(path);
         let mut problems = Vec::new();
         let mut problem = |seen: String, command: String| {
-            problems.push(Problem { path: path.to_owned(), seen, command });
+            problems.push(Problem { path: path.to_owned(), seen, costs: COSTS, command, denied: false });
         };
         if !meta.is_file() {
             problem("is not a regular file".into(), format!("ls -ld {path_text}"));
@@ -179,35 +240,36 @@ impl Check<'_> {
             problem(format!("belongs to uid {owner}, not to {user}"), format!("chown {user} {path_text}"));
         }
         if mode & 0o060 != 0
-            && let Some(stranger) = self.accounts.stranger_in(meta.gid(), self.identity)
+            && let Some(stranger) = self.accounts.stranger_in(meta.gid, self.identity)
         {
-            let group = self.accounts.group_name(meta.gid());
+            let group = self.accounts.group_name(meta.gid);
             let seen = format!("can be read by group {group}, which {stranger} is in too");
             problem(seen, format!("chmod g-rwx {path_text}"));
         }
         if !self.may(meta, 0o4) {
             let command = format!("chown {user} {path_text} && chmod 0600 {path_text}");
             problem(format!("cannot be read by {user} (mode {:04o}, uid {owner})", mode & 0o7777), command);
+            problems.iter_mut().last().into_iter().for_each(|problem| problem.denied = true);
         }
         problems
     }
 
-    fn parent(&self, path: &Path, meta: &Metadata) -> Vec<Problem> {
-        let (mode, owner) = (meta.mode(), meta.uid());
+    fn parent(&self, path: &Path, meta: &Inode) -> Vec<Problem> {
+        let (mode, owner) = (meta.mode, meta.uid);
         let user = &self.identity.name;
         let path_text = quoted(path);
         let mut problems = Vec::new();
         let mut problem = |seen: String, command: String| {
-            problems.push(Problem { path: path.to_owned(), seen, command });
+            problems.push(Problem { path: path.to_owned(), seen, costs: COSTS, command, denied: false });
         };
         if mode & 0o002 != 0 {
             // The sticky bit does not help: nothing below /tmp is safe.
             problem("is a directory that everybody can write to".into(), format!("chmod o-w {path_text}"));
         }
         if mode & 0o020 != 0
-            && let Some(stranger) = self.accounts.stranger_in(meta.gid(), self.identity)
+            && let Some(stranger) = self.accounts.stranger_in(meta.gid, self.identity)
         {
-            let group = self.accounts.group_name(meta.gid());
+            let group = self.accounts.group_name(meta.gid);
             let seen = format!("is a directory that group {group} can write to, which {stranger} is in too");
             problem(seen, format!("chmod g-w {path_text}"));
         }
@@ -218,31 +280,26 @@ impl Check<'_> {
         if !self.may(meta, 0o1) {
             let seen = format!("is a directory that {user} cannot enter (mode {:04o}, uid {owner})", mode & 0o7777);
             problem(seen, format!("chown {user} {path_text} && chmod u+x {path_text}"));
+            problems.iter_mut().last().into_iter().for_each(|problem| problem.denied = true);
         }
         problems
     }
 
     /// The permission bits that the kernel looks at: of the owner, or else of the group, or else of others.
-    fn may(&self, meta: &Metadata, bit: u32) -> bool {
+    fn may(&self, meta: &Inode, bit: u32) -> bool {
         let shift = match () {
             () if self.identity.uid == 0 => return true,
-            () if meta.uid() == self.identity.uid => 6,
-            () if self.identity.gids.contains(&meta.gid()) => 3,
+            () if meta.uid == self.identity.uid => 6,
+            () if self.identity.gids.contains(&meta.gid) => 3,
             () => 0,
         };
-        meta.mode() & (bit << shift) != 0
+        meta.mode & (bit << shift) != 0
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}, so every mail would be answered with 451: run `{}`",
-            self.path.display(),
-            self.seen,
-            self.command
-        )
+        write!(f, "{} {}, so {}: run `{}`", self.path.display(), self.seen, self.costs, self.command)
     }
 }
 

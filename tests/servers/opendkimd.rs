@@ -180,6 +180,7 @@ impl OpenDkimd {
             socket: None,
             client: Client { address: client.parse().unwrap(), ..Client::default() },
             root: "/".into(),
+            container: None,
         })
         .unwrap()
     }

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 
+use dkimctl::doctor;
+use dkimctl::doctor::finding::{Findings, Outcome};
+use dkimctl::doctor::inside::Inside;
 use dkimctl::signers::Signer;
 use dkimctl::signers::milter::Answer;
 use dkimctl::signers::safekeys::{self, Accounts};
@@ -144,7 +147,7 @@ fn the_verdict_is_what_opendkim_does() {
     daemon.run();
 
     let signer = daemon.signer();
-    let (mut wrong, mut opened) = (Vec::new(), 0);
+    let (mut wrong, mut opened, mut signed) = (Vec::new(), 0, Vec::new());
     for (number, (case, path)) in cases.iter().zip(&paths).enumerate() {
         let domain: SigningDomain = format!("case{number}.example").parse().unwrap();
         let answer = signer.probe(&domain).answer;
@@ -153,6 +156,7 @@ fn the_verdict_is_what_opendkim_does() {
             _ => false,
         };
         opened += usize::from(signs);
+        signed.push(signs);
         let verdict = safekeys::accepts(path, &identity, &accounts);
         if verdict.is_ok() != signs {
             let show = |(mode, owner, group): (u32, &str, &str)| format!("{mode:04o} {owner}:{group}");
@@ -163,6 +167,27 @@ fn the_verdict_is_what_opendkim_does() {
     println!("{} cases: opendkim opened {opened} keys and refused {}", cases.len(), cases.len() - opened);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(opened >= 10 && cases.len() - opened >= 10, "both answers are seen");
+
+    // The doctor, who looks in from outside as into a container, comes to the same verdicts (KEY003).
+    let inside = Inside {
+        exec: ["nsenter", "-m", "-t", &daemon.pid().to_string()].map(String::from).to_vec(),
+        ..Inside::here()
+    };
+    let facts = doctor::signer::look(&inside, &daemon.conf()).unwrap();
+    assert!(facts.running && facts.identity.uid == identity.uid, "{:?}", facts.identity);
+    let mut findings = Findings::default();
+    doctor::safekeys::judge(&facts, Some("mail"), &mut findings);
+    let mut wrong = Vec::new();
+    for ((case, path), signs) in cases.iter().zip(&paths).zip(&signed) {
+        let about = path.display().to_string();
+        let finding = findings.iter().find(|finding| finding.about == about).unwrap();
+        let wanted = if *signs { Outcome::Ok } else { Outcome::Fail };
+        if (finding.id, finding.result) != ("KEY003", wanted) {
+            wrong.push(format!("{} {about}: signs {signs}, the doctor says {}", case.what, finding.evidence));
+        }
+        assert!(*signs || finding.fix.contains("docker exec mail "), "{}", finding.fix);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn create(daemon: &OpenDkimd, number: usize, case: &Case, passwd: &str, group: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use crate::cli::shell::Shell;
 use crate::files::{Access, Dir};
 use crate::host::run::receipt_key;
 use crate::host::settings::HostSettings;
-use crate::report::host::{host_toml, introduce};
+use crate::report::host::{SignerText, host_toml, introduce};
 use crate::sealing::host_identity;
 use crate::secrets::signed::VerifyKey;
 
@@ -18,7 +18,8 @@ use crate::secrets::signed::VerifyKey;
 #[command(after_help = "\
 Examples:
   dkimctl host init --name mail1 --manifest-key dkimctl-pk-...
-  dkimctl host init --name mail1 --manifest-key dkimctl-pk-... --dir /srv/dkimctl --conf /srv/mail/opendkim.conf")]
+  dkimctl host init --name mail1 --manifest-key dkimctl-pk-... --dir /srv/dkimctl --conf /srv/mail/opendkim.conf
+  dkimctl host init --name mail1 --manifest-key dkimctl-pk-... --signer rspamd")]
 pub struct Args {
     /// This host, as [signer.NAME] of the secure host has it
     #[arg(long, value_name = "NAME")]
@@ -35,12 +36,24 @@ pub struct Args {
     /// Where receipts are left [default: DIR/receipts]
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
-    /// Where keys are written for the signer
-    #[arg(long, value_name = "DIR", default_value = "/etc/opendkim/keys")]
-    keys: PathBuf,
+    /// What signs mail here
+    #[arg(long, value_name = "SIGNER", default_value = "opendkim")]
+    signer: Kind,
+    /// Where keys are written for the signer [default: /etc/opendkim/keys, or /var/lib/rspamd/dkim/keys]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
     /// OpenDKIM's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/opendkim.conf")]
     conf: PathBuf,
+    /// Where rspamd's KeyTable and SigningTable are
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/rspamd/dkim/tables")]
+    tables: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Opendkim,
+    Rspamd,
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
@@ -51,13 +64,17 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     }
     std::fs::create_dir_all(&args.dir).map_err(|error| Error::new(format!("{}: {error}", args.dir.display())))?;
     let dir = absolute(&args.dir)?;
+    let signer = match args.signer {
+        Kind::Opendkim => SignerText::OpenDkim { conf: &args.conf },
+        Kind::Rspamd => SignerText::Rspamd { tables: &args.tables },
+    };
     let text = host_toml(
         &args.name,
         &args.manifest_key,
         &args.outbox.unwrap_or_else(|| dir.join("outbox")),
         &args.receipts.unwrap_or_else(|| dir.join("receipts")),
-        &args.keys,
-        &args.conf,
+        &args.keys.unwrap_or_else(|| signer.keys().into()),
+        &signer,
     );
     // What is written must be what is read.
     let settings = HostSettings::parse(&dir.join("host.toml"), &text)?;

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use dkimctl_state::lifecycle::ledger::Ledger;
 use dkimctl_state::name::Label;
 use dkimctl_state::store::Store as _;
@@ -5,11 +7,13 @@ use dkimctl_state::store::Store as _;
 use super::{all, live};
 use crate::cli::drive;
 use crate::cli::error::{Error, Exit};
+use crate::cli::local_host;
 use crate::cli::machine::{Machine, WriteState};
 use crate::cli::progress::Progress;
 use crate::cli::shell::Shell;
 use crate::config::Config;
 use crate::receipts;
+use crate::report::secrets::put::PutReport;
 use crate::report::secrets::{DeliverReport, Delivered};
 use crate::report::words;
 use crate::secrets::rewrap;
@@ -23,14 +27,23 @@ use crate::vault::AgeVault;
 #[command(after_help = "\
 Examples:
   dkimctl secrets deliver
-  dkimctl secrets deliver mail --json")]
+  dkimctl secrets deliver mail --json
+  dkimctl secrets deliver --host /etc/dkimctl/host.toml     on the mail host, when its container starts")]
 pub struct Args {
     /// The hosts, as [signer.NAME] has them [default: all]
     #[arg(value_name = "HOST")]
     hosts: Vec<Label>,
+    /// On the mail host itself: put the keys of its outbox where its signer opens them, and do no more
+    ///
+    /// A start hook for keys that a container has in memory only (`[target] type = "exec"`).
+    #[arg(long, value_name = "FILE", conflicts_with = "hosts")]
+    host: Option<PathBuf>,
 }
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
+    if let Some(file) = &args.host {
+        return to_signer(shell, file);
+    }
     let config = shell.config()?;
     let mut state = WriteState::open(shell, &config, "secrets deliver")?;
     let vault = AgeVault::open(&config.state, config.secrets.all_recipients()?)?;
@@ -41,6 +54,15 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     let hosts = if args.hosts.is_empty() { config.signers.keys().cloned().collect() } else { args.hosts };
     let report = deliver(shell, &config, &mut state, &hosts)?;
     shell.show(&report)?;
+    Ok(if report.is_complete() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The mail host's side: the keys of its outbox, to its own signer.
+fn to_signer(shell: &Shell, file: &Path) -> Result<Exit, Error> {
+    let report = PutReport::new(local_host::deliver_keys(file)?);
+    if shell.global.json || shell.global.verbose > 0 || !report.is_quiet() {
+        shell.show(&report)?;
+    }
     Ok(if report.is_complete() { Exit::Ok } else { Exit::Failed })
 }
 

@@ -69,23 +69,33 @@ pub enum ConfError {
 
 impl Conf {
     pub fn read(path: &Path) -> Result<Conf, ConfError> {
+        Conf::read_by(path, &replace::read)
+    }
+
+    /// Reads a configuration that lies elsewhere: in a container, for example.
+    pub fn read_by(path: &Path, read: &dyn Fn(&Path) -> Result<Vec<u8>, FileError>) -> Result<Conf, ConfError> {
         let mut conf = Conf { path: path.to_owned(), values: BTreeMap::new() };
-        conf.include(path, 0)?;
+        conf.include(path, read, 0)?;
         Ok(conf)
     }
 
-    fn include(&mut self, path: &Path, depth: usize) -> Result<(), ConfError> {
+    fn include(
+        &mut self,
+        path: &Path,
+        read: &dyn Fn(&Path) -> Result<Vec<u8>, FileError>,
+        depth: usize,
+    ) -> Result<(), ConfError> {
         if depth > 5 {
             return Err(ConfError::Nesting { path: self.path.clone() });
         }
-        let bytes = replace::read(path)?;
+        let bytes = read(path)?;
         for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             // A `#` truncates the line wherever it stands.
             let line = line.split('#').next().unwrap_or_default().trim();
             let Some((name, value)) = line.split_once(|c: char| c.is_ascii_whitespace()) else { continue };
             let value = value.trim();
             if name.eq_ignore_ascii_case("Include") {
-                self.include(Path::new(value), depth + 1)?;
+                self.include(Path::new(value), read, depth + 1)?;
                 continue;
             }
             let value = Value { text: value.to_owned(), file: path.to_owned(), line: index + 1 };
@@ -101,6 +111,11 @@ impl Conf {
     /// The value of a setting, whatever the case of its name.
     pub fn get(&self, setting: &str) -> Option<&str> {
         self.value(setting).map(|value| value.text.as_str())
+    }
+
+    /// The line of the file that a setting stands in.
+    pub fn line(&self, setting: &str) -> Option<usize> {
+        self.value(setting).map(|value| value.line)
     }
 
     /// A Boolean setting, as OpenDKIM reads one.

@@ -1,5 +1,6 @@
 //! OpenDKIM 2.11: two tables, a signal, and a milter socket.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -17,8 +18,9 @@ use self::tables::{KeyTable, SigningTable, TableError};
 use super::milter::{self, Client, Socket};
 use super::probe::{self, Probed};
 use super::replace::{self, FileError};
-use super::safekeys::{self, AccountError, Accounts, Identity, Problem};
+use super::safekeys::{self, AccountError, Accounts, Identity, Inode, Inodes, Problem, ThisHost};
 use super::{KeyName, Loaded, LoadedKey, Rows, Signer, SignerError};
+use crate::container::{Container, ContainerError, Mounts};
 
 /// What is configured about an OpenDKIM; everything else is read from its own configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub struct Settings {
     pub client: Client,
     /// The root directory whose etc/passwd and etc/group hold the signer's user: `/` outside of containers.
     pub root: PathBuf,
+    /// The container that it runs in, and where this host has what is mounted into it.
+    pub container: Option<Contained>,
+}
+
+/// An OpenDKIM in a container: its configuration and its tables name paths as the container sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contained {
+    pub container: Container,
+    pub mounts: Mounts,
 }
 
 /// One OpenDKIM.
@@ -54,6 +65,12 @@ pub enum OpenDkimError {
     Blocked(Finding),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(
+        "{path} of the signer's container is not on this host, and its tables have to be edited here: mount its directory, and name it in [container.mounts]"
+    )]
+    NotMounted { path: PathBuf },
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     #[error("{path}: {source}")]
     Table { path: PathBuf, source: TableError },
     #[error(transparent)]
@@ -75,19 +92,21 @@ impl OpenDkim {
         if let Some(block) = conf.findings().into_iter().find(|finding| finding.severity == Severity::Blocks) {
             return Err(OpenDkimError::Blocked(block));
         }
-        let accounts = Accounts::read(&settings.root)?;
+        let accounts = match &settings.container {
+            Some(contained) => contained.accounts()?,
+            None => Accounts::read(&settings.root)?,
+        };
         // Without `UserID`, OpenDKIM stays who started it: root, as far as anybody can tell from here.
         let identity = accounts.identity(conf.user().unwrap_or("root"), conf.group(), &settings.root)?;
-        let socket = settings.socket.clone().map_or_else(|| conf.socket(), Ok)?;
-        Ok(OpenDkim {
-            keys: conf.key_table()?,
-            signing: conf.signing_table()?,
-            settings,
-            conf,
-            socket,
-            accounts,
-            identity,
-        })
+        let (mut keys, mut signing) = (conf.key_table()?, conf.signing_table()?);
+        let socket = match (&settings.socket, conf.socket()) {
+            (Some(socket), _) => socket.clone(),
+            (None, socket) => settings.socket_here(socket?),
+        };
+        for table in [&mut keys, &mut signing] {
+            table.path = settings.here(&table.path)?;
+        }
+        Ok(OpenDkim { keys, signing, settings, conf, socket, accounts, identity })
     }
 
     /// Who opens the keys: what they are to belong to.
@@ -119,7 +138,7 @@ impl OpenDkim {
         sign: &[(SigningDomain, Vec<KeyName>)],
     ) -> Result<Vec<(PathBuf, Vec<String>)>, OpenDkimError> {
         let (mut keys, mut signing) = (self.key_table()?, self.signing_table()?);
-        keys.table.add(load).map_err(|source| self.keys.error(source))?;
+        keys.table.add(&self.settings.as_seen(load)).map_err(|source| self.keys.error(source))?;
         self.point(&mut signing.table, sign, &keys.table)?;
         let new_signing = match sign {
             [] => signing.bytes.clone(),
@@ -134,7 +153,7 @@ impl OpenDkim {
 
     fn add(&self, load: &[LoadedKey]) -> Result<bool, OpenDkimError> {
         let mut keys = self.key_table()?;
-        keys.table.add(load).map_err(|source| self.keys.error(source))?;
+        keys.table.add(&self.settings.as_seen(load)).map_err(|source| self.keys.error(source))?;
         Ok(replace::replace(&self.keys.path, &keys.bytes, &keys.table.to_bytes())?)
     }
 
@@ -157,7 +176,8 @@ impl OpenDkim {
             let loaded = Loaded {
                 domain: row.domain.parse().ok(),
                 selector: row.selector.parse().ok(),
-                path: row.path.map(Path::to_owned),
+                // What is not mounted is known by the container's own name for it.
+                path: row.path.map(|path| self.settings.here(path).unwrap_or_else(|_| path.to_owned())),
             };
             (KeyName::new(row.name), loaded)
         });
@@ -192,6 +212,10 @@ impl Signer for OpenDkim {
         "opendkim"
     }
 
+    fn key_owner(&self) -> Option<(u32, u32)> {
+        Some((self.identity.uid, *self.identity.gids.first()?))
+    }
+
     fn rows(&self) -> Result<Rows, SignerError> {
         self.mapping().map_err(SignerError::new)
     }
@@ -219,7 +243,66 @@ impl Signer for OpenDkim {
     }
 
     fn accepts(&self, path: &Path) -> Result<(), Vec<Problem>> {
-        safekeys::accepts(path, &self.identity, &self.accounts)
+        let Some(contained) = &self.settings.container else {
+            return safekeys::accepts(path, &self.identity, &self.accounts);
+        };
+        match contained.mounts.top(path) {
+            Some(top) => safekeys::accepts_among(&Below(top), path, &self.identity, &self.accounts),
+            // A key that only the container has: who put it there read it back as the signer's own user.
+            None => Ok(()),
+        }
+    }
+}
+
+impl Settings {
+    /// The path on this host of what the signer calls `path`.
+    fn here(&self, path: &Path) -> Result<PathBuf, OpenDkimError> {
+        let Some(contained) = &self.container else { return Ok(path.to_owned()) };
+        contained.mounts.on_host(path).ok_or_else(|| OpenDkimError::NotMounted { path: path.to_owned() })
+    }
+
+    /// A socket of the container is reached through the mount that it lies in. A port is taken as it is: published, or
+    /// of a container that shares the host's network.
+    fn socket_here(&self, socket: Socket) -> Socket {
+        match socket {
+            Socket::Local(path) => Socket::Local(self.here(&path).unwrap_or(path)),
+            inet => inet,
+        }
+    }
+
+    /// The keys, under the paths that the signer sees.
+    fn as_seen(&self, keys: &[LoadedKey]) -> Vec<LoadedKey> {
+        let Some(contained) = &self.container else { return keys.to_vec() };
+        let seen = |key: &LoadedKey| LoadedKey { path: contained.mounts.in_container(&key.path), ..key.clone() };
+        keys.iter().map(seen).collect()
+    }
+}
+
+/// A mount as its container sees it: above it are directories of the image, which are root's.
+struct Below<'a>(&'a Path);
+
+impl Inodes for Below<'_> {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        ThisHost.resolve(path)
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        const DIRECTORY_OF_ROOT: Inode = Inode { mode: 0o040_755, uid: 0, gid: 0 };
+        match path.starts_with(ThisHost.resolve(self.0)?) {
+            true => ThisHost.inode(path),
+            false => Ok(DIRECTORY_OF_ROOT),
+        }
+    }
+}
+
+impl Contained {
+    /// The accounts as the container has them: its numbers are not the host's.
+    fn accounts(&self) -> Result<Accounts, ContainerError> {
+        let read = |path: &str| {
+            let bytes = self.container.exec("reading the signer's user", None, &["cat", path], None)?;
+            Ok::<_, ContainerError>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Ok(Accounts::parse(&read("/etc/passwd")?, &read("/etc/group")?))
     }
 }
 

@@ -7,8 +7,7 @@
 //!
 //! A signer in a container: from the host, its process is visible in /proc, and it is ours if the configuration file
 //! *it* sees (through /proc/PID/root) is the file that we were given: a directory mounted from the host. If the
-//! configuration lives inside the image, configure a command instead:
-//! `["docker", "exec", "mail", "sh", "-c", "kill -USR1 $(pidof opendkim)"]`.
+//! configuration lives inside the image, the signal is sent by a shell in the container, through `docker exec`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,14 +23,32 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use crate::container::{Container, ContainerError};
+
 /// How OpenDKIM is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
     /// SIGUSR1 to the one process that runs with our configuration file.
     Signal,
+    /// SIGUSR1 from inside, by `docker exec`.
+    Container(Container),
     /// A command, run without a shell.
     Command { argv: Vec<String>, timeout: Duration },
 }
+
+/// Every opendkim in the container, found by its name: PID files stay behind in a container that is restarted, and an
+/// image need not have pidof or kill, but has a shell. One that waits for its first row begins within a second of it.
+const SIGNAL_INSIDE: &str = r#"
+for try in 1 2 3 4 5 6; do
+  told=
+  for dir in /proc/[0-9]*; do
+    read -r name <"$dir/comm" && [ "$name" = opendkim ] && kill -USR1 "${dir#/proc/}" && told=yes
+  done 2>/dev/null
+  [ "$told" ] && exit 0
+  sleep 0.5
+done
+echo 'no opendkim runs there' >&2
+exit 1"#;
 
 /// Why OpenDKIM could not be told. The tables stand as written and take effect at the next reload.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +65,8 @@ pub enum ReloadError {
     Signal { pid: i32, source: nix::Error },
     #[error("the processes of this host cannot be listed, so opendkim is not found: is /proc mounted?")]
     Proc(#[source] io::Error),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     #[error("the reload command is empty: write the program and its arguments as a list")]
     EmptyCommand,
     #[error("the reload command `{program}` could not be run: try it by hand")]
@@ -62,6 +81,9 @@ impl Reload {
             Reload::Signal => {
                 let pid = find(Path::new("/proc"), conf)?;
                 signal::kill(Pid::from_raw(pid), Signal::SIGUSR1).map_err(|source| ReloadError::Signal { pid, source })
+            }
+            Reload::Container(container) => {
+                Ok(container.exec("SIGUSR1 to opendkim", None, &["sh", "-c", SIGNAL_INSIDE], None).map(drop)?)
             }
             Reload::Command { argv, timeout } => run(argv, *timeout),
         }

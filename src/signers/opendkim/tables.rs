@@ -217,6 +217,11 @@ impl SigningTable {
         signing
     }
 
+    /// The key that every row names, with the row's line from 1.
+    pub fn named(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.lines.rows().map(|(index, line)| (index + 1, text(line.field(0))))
+    }
+
     /// Rows with `*` in a table whose rows are literal: they match nothing, and mail leaves unsigned.
     pub fn dead_wildcards(&self) -> Vec<usize> {
         let dead = |key: &[u8]| self.lookup == Lookup::Exact && key.starts_with(b"*@");
