@@ -1,0 +1,84 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use dkimctl_state::lifecycle::ledger::Phase;
+
+use super::*;
+use crate::doctor::rig::{directory, found, look, verdicts};
+use crate::keygen::{KeyKind, generate};
+
+#[test]
+fn compose_ignores_access_to_secrets_from_files() {
+    let with = |source: &str, access: &str| {
+        let compose = format!(
+            "services:\n  smtp:\n    image: x\n    secrets:\n      - source: dkim\n{access}secrets:\n  dkim: {{{source}}}\n"
+        );
+        verdicts(&found(&[("compose.yaml", &compose)], examine), "KEY004")
+    };
+    assert_eq!(with("file: ./k", "        mode: 0600\n"), ["warn compose.yaml:6"]);
+    assert_eq!(with("file: ./k", "        target: x\n        uid: '100'\n"), ["warn compose.yaml:7"]);
+    assert!(with("file: ./k", "        target: x\n").is_empty());
+    assert!(with("environment: K", "        mode: 0600\n").is_empty(), "those are copied, and honoured");
+    assert!(with("external: true", "        mode: 0600\n").is_empty(), "so are swarm's");
+}
+
+#[test]
+fn keys_are_told_by_content() {
+    let key = generate(KeyKind::Ed25519).unwrap();
+    assert!(holds_key(key.pem().as_bytes()));
+    assert!(holds_key(key.pem().replace('\n', "\r\n").as_bytes()));
+    assert!(holds_key(format!("text before\n{}", key.pem()).as_bytes()));
+    for none in [
+        "",
+        "-----BEGIN PRIVATE KEY-----",
+        "grep -r '-----BEGIN RSA PRIVATE KEY-----' . && echo '-----END'",
+        "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n-----END PUBLIC KEY-----\n",
+        "-----BEGIN PRIVATE KEY-----\n...your key here, all of it, as it is, please...\n-----END PRIVATE KEY-----\n",
+    ] {
+        assert!(!holds_key(none.as_bytes()), "{none}");
+    }
+}
+
+fn with_key(name: &str, mode: u32, git: bool, ours: Option<Phase>) -> Vec<String> {
+    let key = generate(KeyKind::Ed25519).unwrap();
+    let (root, mut patient) = directory(&[(name, key.pem()), ("README", "x")]);
+    fs::set_permissions(root.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    if git {
+        for args in [vec!["init", "-q"], vec!["add", "-f", name]] {
+            assert!(Command::new("git").args(args).current_dir(root.path()).status().unwrap().success());
+        }
+    }
+    patient.ours.keys.extend(ours.map(|phase| OurKey {
+        domain: "example.com".parse().unwrap(),
+        selector: "s1".parse().unwrap(),
+        phase,
+        algorithm: key.algorithm(),
+        public: key.public().clone(),
+        record: key.public().record(key.algorithm()),
+        due: dkimctl_state::time::Time::from_unix(0),
+    }));
+    verdicts(&look(&patient, examine), "KEY005")
+}
+
+#[test]
+fn a_key_is_neither_in_git_nor_everybodys() {
+    assert_eq!(with_key("dkim/s1.private", 0o600, false, None), ["ok"]);
+    assert_eq!(with_key("dkim/s1.private", 0o640, false, None), ["ok"]);
+    assert_eq!(with_key("dkim/s1.private", 0o644, false, None), ["fail error dkim/s1.private"]);
+    assert_eq!(with_key("dkim/s1.private", 0o600, true, None), ["fail error dkim/s1.private"]);
+    assert_eq!(with_key("notes.txt", 0o600, true, None), ["warn notes.txt"], "a key, and maybe not for DKIM");
+    assert_eq!(with_key("tests/fixtures/s1.private", 0o644, true, None), ["warn info tests/fixtures/s1.private"]);
+}
+
+#[test]
+fn a_key_of_ours_weighs_what_it_can_do() {
+    assert_eq!(with_key("tests/x.txt", 0o600, true, Some(Phase::Active)), ["fail critical tests/x.txt"]);
+    assert_eq!(with_key("tests/x.txt", 0o600, true, Some(Phase::Gone)), ["fail error tests/x.txt"]);
+    assert_eq!(with_key("tests/x.txt", 0o644, false, Some(Phase::Active)), ["fail error tests/x.txt"]);
+}
+
+#[test]
+fn a_directory_without_keys_is_well() {
+    assert_eq!(verdicts(&found(&[("a", "b")], examine), "KEY005"), ["ok"]);
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+postconf -F '*/*/chroot=n'
+exec postfix start-fg
