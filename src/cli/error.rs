@@ -6,13 +6,13 @@ use dkimctl_state::store::export::ExportError;
 use crate::config::ConfigError;
 use crate::config::providers::ProviderBuildError;
 use crate::files::FileError;
+use crate::guarded::PublishError;
 use crate::host::run::RunError;
 use crate::report::hints;
 use crate::sealing::OpenError;
 use crate::secrets::outbox::OutboxError;
 use crate::secrets::signed::SigningKeyError;
 use crate::secrets::write::WriteError;
-use crate::spf::publish::PublishError;
 use crate::vault::VaultError;
 
 /// A command that did what it was asked to do, and what came out.
@@ -75,6 +75,11 @@ impl Error {
         }
     }
 
+    /// An error whose own sentence says everything.
+    pub fn said(error: impl std::fmt::Display) -> Self {
+        Error::new(error.to_string())
+    }
+
     fn hinted(error: impl std::fmt::Display, hint: Option<String>) -> Self {
         Error { hints: hint.into_iter().collect(), ..Error::new(error.to_string()) }
     }
@@ -126,7 +131,6 @@ said_by_themselves!(
     ProviderBuildError,
     SigningKeyError,
     WriteError,
-    crate::dmarc::publish::PublishError,
     crate::keygen::KeyError
 );
 

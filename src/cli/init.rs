@@ -70,6 +70,19 @@ pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
     let here = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make(here)?;
 
+    let key = begin(shell, &config)?;
+    write_new(&file, &text)?;
+
+    shell.say(format_args!("wrote {}", file.display()));
+    shell.say(format_args!("made  {} (mode 0700)", config.state.display()));
+    if !shell.global.quiet {
+        shell.print(&next_steps(&args, &config, &key.verify_key()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Makes the state, the places that it works with, and the key that signs its orders. Whatever is there is kept.
+pub(super) fn begin(shell: &Shell, config: &Config) -> Result<SigningKey, Error> {
     Dir::open_own(&config.state, Access::mode(0o700))?;
     let lock = Lock::take(&config.state, &Holder::here("dkimctl init", shell.now()))?;
     if config.state.join(FILE).exists() {
@@ -85,15 +98,7 @@ pub fn run(shell: &Shell, mut args: Args) -> Result<Exit, Error> {
     for file in config.providers.values().flat_map(|provider| provider.files()).filter_map(|(_, file)| file.parent()) {
         make(file)?;
     }
-    let key = SigningKey::open_or_create(&config.secrets.manifest_key)?;
-    write_new(&file, &text)?;
-
-    shell.say(format_args!("wrote {}", file.display()));
-    shell.say(format_args!("made  {} (mode 0700)", config.state.display()));
-    if !shell.global.quiet {
-        shell.print(&next_steps(&args, &config, &key.verify_key()))?;
-    }
-    Ok(Exit::Ok)
+    Ok(SigningKey::open_or_create(&config.secrets.manifest_key)?)
 }
 
 /// Asks for what is missing, if somebody is there.

@@ -118,6 +118,14 @@ pub fn next_steps(args: &Args, config: &Config, key: &VerifyKey) -> String {
     for provider in config.providers.values() {
         let host = provider.descriptor();
         let _ = writeln!(out, "\n{} needs no more rights than:\n  {}", host.name, host.least_rights);
+        for domain in args.domains.iter().filter(|_| !host.rights_template.is_empty()) {
+            let key = args.key_name.as_deref().unwrap_or("dkimctl");
+            let template = host.rights_template.replace("ZONE", domain.as_str()).replace("KEY", key);
+            out.push('\n');
+            for line in template.lines() {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
     }
     for (zone, file) in config.providers.values().flat_map(|provider| provider.files()) {
         let _ = writeln!(out, "\nPut this line into the zone file of {zone}:\n  $INCLUDE {}", file.display());

@@ -2,11 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use dkimctl_providers::DnsProvider;
-use dkimctl_state::lifecycle::seen::{Seen, Sweep};
+use dkimctl_providers::{DnsProvider, ProviderError};
+use dkimctl_state::lifecycle::seen::Seen;
 use dkimctl_state::lifecycle::settings::Settings;
 use dkimctl_state::name::{Fqdn, Label};
 use dkimctl_state::store::Identity;
@@ -19,9 +18,10 @@ use super::local_host;
 use super::progress::{Progress, Watched};
 use super::shell::Shell;
 use crate::clock::SystemClock;
-use crate::config::{Config, Observe, Signer};
-use crate::dns::Dns;
-use crate::observe::{self, AuthoritativeSweeper, Families, Sweeper};
+use crate::config::{Config, Signer};
+use crate::dns::{Build, Dns};
+use crate::observe::Sweeper;
+pub use crate::observe::configured::sweeper;
 use crate::post::{Mailbox, Outboxes};
 use crate::secrets::signed::SigningKey;
 use crate::vault::AgeVault;
@@ -125,7 +125,7 @@ impl<'c> Machine<'c> {
     }
 }
 
-/// The providers of these domains.
+/// The providers of these domains; the others are made when an alias leads to them.
 pub fn dns(config: &Config, settings: &[&Settings]) -> Result<Dns, Error> {
     let wanted: BTreeSet<&Label> = settings.iter().flat_map(|settings| &settings.providers).collect();
     let mut built: BTreeMap<Label, Box<dyn DnsProvider>> = BTreeMap::new();
@@ -137,7 +137,21 @@ pub fn dns(config: &Config, settings: &[&Settings]) -> Result<Dns, Error> {
             built.insert(label.clone(), provider);
         }
     }
-    Ok(Dns::new(built))
+    let others: Vec<_> = on_demand(config).filter(|(label, _)| !built.contains_key(label)).collect();
+    Ok(Dns::new(built).and_others(others))
+}
+
+/// All providers, each made when it is asked: one that cannot be made ready is one that could not be asked.
+pub fn dns_as_far_as_possible(config: &Config) -> Dns {
+    Dns::default().and_others(on_demand(config))
+}
+
+fn on_demand(config: &Config) -> impl Iterator<Item = (Label, Build)> {
+    config.providers.iter().map(|(label, provider)| {
+        let provider = provider.clone();
+        let build = move || provider.build().map_err(|error| ProviderError::Unreachable(error.to_string()));
+        (label.clone(), Box::new(build) as Build)
+    })
 }
 
 /// Looks at the world and changes nothing in it; needs no recipients, no vault and no lock.
@@ -154,43 +168,5 @@ impl Looker {
     /// What providers and name servers show at these names.
     pub fn look(&self, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Seen {
         world::observe(&self.dns, &*self.sweeper, names, at, tolerance).0
-    }
-}
-
-/// Asks the name servers as `[observe]` says.
-pub fn sweeper(observe: &Observe) -> Box<dyn Sweeper> {
-    let standard = observe::Config::default();
-    let resolvers = if observe.recursives.is_empty() { standard.resolvers } else { observe.recursives.clone() };
-    let families = Families { v4: observe.ipv4, v6: observe.ipv6 };
-    let config = observe::Config {
-        nameservers: observe.zones.clone(),
-        resolvers,
-        port: standard.port,
-        families,
-        options: standard.options,
-    };
-    if observe.nameservers.is_empty() {
-        return Box::new(AuthoritativeSweeper::new(config));
-    }
-    Box::new(GivenServers { servers: observe.nameservers.clone(), config })
-}
-
-/// Asks the same servers about every domain that has none of its own: laboratories, hidden primaries.
-struct GivenServers {
-    servers: Vec<SocketAddr>,
-    config: observe::Config,
-}
-
-impl Sweeper for GivenServers {
-    fn sweep(&self, names: &[Fqdn], at: Time) -> Vec<Sweep> {
-        let mut config = self.config.clone();
-        for name in names {
-            let domain = name.as_str().split_once("._domainkey.").map_or(name.as_str(), |(_, domain)| domain);
-            let Ok(domain) = domain.parse::<Fqdn>() else { continue };
-            if !self.config.nameservers.keys().any(|zone| domain.is_in(zone)) {
-                config.nameservers.insert(domain, self.servers.clone());
-            }
-        }
-        AuthoritativeSweeper::new(config).sweep(names, at)
     }
 }

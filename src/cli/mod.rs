@@ -14,8 +14,10 @@ mod completions;
 mod demo;
 mod dmarc;
 mod dns;
+mod doctor;
 mod drive;
 mod error;
+mod explain;
 mod hold;
 mod host;
 mod init;
@@ -24,9 +26,11 @@ mod local_host;
 mod log;
 mod machine;
 mod man;
+mod placement;
 mod plan;
 mod progress;
 mod receipt;
+mod record;
 mod release;
 mod request;
 mod retire;
@@ -36,6 +40,7 @@ mod rotate;
 mod secrets;
 mod shell;
 mod spf;
+mod stack;
 mod state;
 mod status;
 mod verify;
@@ -117,6 +122,10 @@ enum Command {
     Receipt(receipt::Args),
     State(state::Args),
     Spf(spf::Args),
+    Stack(stack::Args),
+    Doctor(doctor::Args),
+    Explain(explain::Args),
+    Placement(placement::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -147,6 +156,10 @@ pub fn run() -> ExitCode {
         Command::Receipt(args) => receipt::run(&shell, args),
         Command::State(args) => state::run(&shell, args),
         Command::Spf(args) => spf::run(&shell, args),
+        Command::Stack(args) => stack::run(&shell, args),
+        Command::Doctor(args) => doctor::run(&shell, args),
+        Command::Explain(args) => explain::run(&shell, args),
+        Command::Placement(args) => placement::run(&shell, args),
         Command::Completions(args) => completions::run(&shell, args),
         Command::Man(args) => man::run(&shell, args),
     };

@@ -56,6 +56,8 @@ pub enum Mistake {
     NoKind { what: &'static str, seen: String, nearest: Option<String>, known: Vec<String> },
     #[error("a literal `{0}` stands in the file, where backups, version control and colleagues find it")]
     LiteralSecret(&'static str),
+    #[error("a literal `{0}` stands in the file, where backups, version control and colleagues find it")]
+    LiteralPassword(&'static str),
     #[error(
         "the secret has {0} sources, and exactly one of `secret_file`, `secret_credential`, `secret_env` is needed"
     )]
@@ -128,6 +130,11 @@ impl Mistake {
             Mistake::LiteralSecret(_) | Mistake::SecretSources(_) => {
                 "write secret_file = \"PATH\" (mode 0600), secret_credential = \"NAME\" (systemd LoadCredential=) or \
                  secret_env = \"VARIABLE\"; a secret that stood here is known to others now: make a new one"
+                    .to_owned()
+            }
+            Mistake::LiteralPassword(_) => {
+                "write secret_file = \"PATH\" (mode 0600) or secret_credential = \"NAME\" (systemd LoadCredential=); the \
+                 password that stood here is known to others now: change it"
                     .to_owned()
             }
             Mistake::SelectorTwice(_) => "remove one; two different selectors take turns".into(),

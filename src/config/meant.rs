@@ -12,6 +12,8 @@ use toml::Spanned;
 
 use super::domains::{Domains, Known};
 use super::error::{ConfigError, Mistake, Source};
+use super::fleet::Fleet;
+use super::placement::Placement;
 use super::providers::Provider;
 use super::written::{self, Text};
 use crate::sealing::{Recipient, recipients_in};
@@ -28,8 +30,11 @@ pub struct Config {
     pub signers: BTreeMap<Label, Signer>,
     pub secrets: Secrets,
     pub observe: Observe,
+    pub reports: written::Reports,
+    pub fleet: Fleet,
     /// What domains without a policy of their own follow.
     pub policy: Policy,
+    pub placement: Placement,
 }
 
 /// A mail host: where its orders go, and where its proofs come back.
@@ -89,7 +94,22 @@ impl Config {
         let domains = Domains::read(&source, &written, domains_file, &known)?;
         let secrets = reader.secrets(&written.secrets, &state)?;
         let observe = reader.observe(&written.observe)?;
-        Ok(Config { path: path.to_owned(), state, domains, providers, signers, secrets, observe, policy })
+        let placement = written.placement.as_ref().map(|table| Placement::read(&source, here, table));
+        let placement = placement.transpose()?.unwrap_or_default();
+        let fleet = Fleet::read(&source, &written.fleet)?;
+        Ok(Config {
+            path: path.to_owned(),
+            state,
+            domains,
+            providers,
+            signers,
+            secrets,
+            observe,
+            reports: written.reports,
+            fleet,
+            placement,
+            policy,
+        })
     }
 
     /// What is configured for a domain; `None` if it is not configured.

@@ -6,14 +6,18 @@
 pub mod domains;
 pub mod error;
 pub mod find;
+pub mod fleet;
 pub mod meant;
+pub mod placement;
 pub mod providers;
 pub(crate) mod written;
 
 pub use domains::Domains;
 pub use error::{ConfigError, Mistake};
 pub use find::find;
+pub use fleet::Fleet;
 pub use meant::{Config, Observe, Secrets, Signer};
+pub use placement::Placement;
 pub use providers::Provider;
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dkimctl_providers::cloudflare::{self, Cloudflare};
+#[cfg(feature = "dns-update")]
+use dkimctl_providers::dnsupdate;
 use dkimctl_providers::manual::{self, Manual};
 use dkimctl_providers::memory::Memory;
 use dkimctl_providers::powerdns::{self, PowerDns};
@@ -55,6 +57,14 @@ pub enum Provider {
     },
     Route53(route53::Config),
     Manual(manual::Config),
+    #[cfg(feature = "dns-update")]
+    DnsUpdate {
+        host: &'static dnsupdate::hosts::Host,
+        zones: Vec<Fqdn>,
+        ttl: u32,
+        secret: SecretSource,
+        timeout: Duration,
+    },
 }
 
 /// Where a provider's secret is read from, when it is needed.
@@ -89,6 +99,8 @@ impl Provider {
             Provider::PowerDns { .. } => &powerdns::DESCRIPTOR,
             Provider::Route53(_) => &route53::DESCRIPTOR,
             Provider::Manual(_) => &manual::DESCRIPTOR,
+            #[cfg(feature = "dns-update")]
+            Provider::DnsUpdate { .. } => &dnsupdate::DESCRIPTOR,
         }
     }
 
@@ -100,6 +112,8 @@ impl Provider {
             // Its capabilities do not depend on its key, which is not read for this.
             Provider::Rfc2136 { .. } | Provider::PowerDns { .. } | Provider::Route53(_) | Provider::Manual(_) => 0,
             Provider::Cloudflare { .. } => cloudflare::MIN_TTL,
+            #[cfg(feature = "dns-update")]
+            Provider::DnsUpdate { host, .. } => host.min_ttl,
         }
     }
 
@@ -136,6 +150,12 @@ impl Provider {
             }
             Provider::Route53(config) => Box::new(Route53::new(config.clone())?),
             Provider::Manual(config) => Box::new(Manual::new(config.clone(), Box::new(tell))),
+            #[cfg(feature = "dns-update")]
+            Provider::DnsUpdate { host, zones, ttl, secret, timeout } => {
+                let (zones, secret) = (zones.clone(), Secret::new(&secret.read()?));
+                let config = dnsupdate::Config { host, zones, ttl: *ttl, secret, timeout: *timeout };
+                Box::new(dnsupdate::DnsUpdate::new(config)?)
+            }
         })
     }
 
@@ -164,6 +184,8 @@ impl Provider {
             "powerdns" => reader.powerdns(),
             "route53" => reader.route53(),
             "manual" => reader.manual(),
+            #[cfg(feature = "dns-update")]
+            "dnsupdate" => reader.dnsupdate(),
             _ => {
                 let known: Vec<&str> = dkimctl_providers::all().iter().map(|host| host.code).collect();
                 Err(no_kind(source, kind, "type of provider", &known))
@@ -302,6 +324,21 @@ impl Reader<'_> {
             patience: self.duration(&self.table.patience, 0)?,
             timeout: self.duration(&self.table.timeout, 2)?,
         }))
+    }
+
+    #[cfg(feature = "dns-update")]
+    fn dnsupdate(&self) -> Result<Provider, ConfigError> {
+        self.only(&["server", "zones", "default_ttl", "secret_file", "secret_credential", "secret_env", "timeout"])?;
+        let server = self.need(&self.table.server, "server")?;
+        let known: Vec<&str> = dnsupdate::hosts::HOSTS.iter().map(|host| host.code).collect();
+        let host = dnsupdate::hosts::host(server.get_ref());
+        Ok(Provider::DnsUpdate {
+            host: host.ok_or_else(|| no_kind(self.source, server, "host", &known))?,
+            zones: self.zones()?,
+            ttl: self.table.default_ttl.as_ref().map_or(3600, |ttl| *ttl.get_ref()),
+            secret: self.secret()?,
+            timeout: self.duration(&self.table.timeout, 30)?,
+        })
     }
 
     fn secret(&self) -> Result<SecretSource, ConfigError> {

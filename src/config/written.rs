@@ -21,7 +21,18 @@ pub struct File {
     pub signer: BTreeMap<Text, Spanned<Signer>>,
     pub secrets: Secrets,
     pub observe: Observe,
+    pub reports: Reports,
     pub policy: Policy,
+    pub placement: Option<Spanned<super::placement::Written>>,
+    pub fleet: Fleet,
+}
+
+/// How reports that come by mail are judged.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reports {
+    /// The servers whose Authentication-Results are believed.
+    pub authserv_ids: Vec<String>,
 }
 
 /// What can be chosen for all domains, or for one.
@@ -106,6 +117,14 @@ pub struct Observe {
     pub recursives: Option<Vec<Text>>,
     /// `ipv4`, `ipv6`, or both.
     pub families: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// `"1"`, `"1%"`, `"10%"`: the sizes of the first waves.
+    pub canary: Option<Vec<Text>>,
+    pub failure_budget: Option<Text>,
 }
 
 /// [`dkimctl_state::lifecycle::policy::Policy`], with each length of time as its text.

@@ -37,7 +37,8 @@ use crate::observe::{self, AuthoritativeSweeper};
 use crate::post::{Mailbox, Outboxes};
 use crate::sealing::host_identity;
 use crate::secrets::signed::SigningKey;
-use crate::signers::opendkim::{self, reload::Reload};
+use crate::signers::opendkim::reload::Reload;
+use crate::signers::{self, opendkim};
 use crate::vault::AgeVault;
 
 pub const DOMAIN: &str = "example.com";
@@ -185,7 +186,7 @@ fn host_settings(dir: &Path, key: &SigningKey) -> HostSettings {
         owner: None,
         mode: 0o400,
         state: mail.join("state"),
-        signer: opendkim::Settings {
+        signer: signers::Settings::OpenDkim(opendkim::Settings {
             conf: mail.join("opendkim.conf"),
             // The signer of the demonstration reads its tables for every message.
             reload: Reload::Command { argv: vec!["true".to_owned()], timeout: Duration::from_secs(5) },
@@ -196,7 +197,9 @@ fn host_settings(dir: &Path, key: &SigningKey) -> HostSettings {
                 timeout: Duration::from_secs(5),
             },
             root: "/".into(),
-        },
+            container: None,
+        }),
+        target: Default::default(),
         settle: Duration::ZERO,
         observe: Observe::default(),
         evidence: Default::default(),

@@ -17,7 +17,7 @@ use crate::observe::Sweeper;
 use crate::signers::milter::{Answer, Header, Message};
 use crate::signers::opendkim::{OpenDkim, OpenDkimError};
 use crate::signers::probe::{self, Expected, KeyLookup, Probed, Verdict};
-use crate::signers::{KeyName, LoadedKey, Rows, Signer, SignerError, safekeys};
+use crate::signers::{self, KeyName, LoadedKey, Rows, Signer, SignerError, safekeys};
 
 /// A message that was signed and verified.
 #[derive(Debug, Clone)]
@@ -35,7 +35,10 @@ pub struct DemoSigner {
 
 impl DemoSigner {
     pub fn open(host: &HostSettings, now: Time) -> Result<Self, OpenDkimError> {
-        Ok(DemoSigner { tables: OpenDkim::open(host.signer.clone())?, now })
+        let signers::Settings::OpenDkim(tables) = host.signer.clone() else {
+            unreachable!("the demonstration writes the configuration of an OpenDKIM")
+        };
+        Ok(DemoSigner { tables: OpenDkim::open(tables)?, now })
     }
 
     /// Signs as the tables say, and verifies with what the name server serves.

@@ -62,6 +62,10 @@ pub fn stuck(wait: &Wait, domain: &impl std::fmt::Display) -> String {
             "remove it where the zone is kept, if it is nobody's; dkimctl advance {domain} then goes on, and \
              dkimctl rollback {domain} gives the rotation up"
         ),
+        Wait::Alias { .. } => format!(
+            "dkimctl dns delegate {domain} prints the alias that leads to us; or name the provider of the zone that it \
+             leads to"
+        ),
         Wait::RecordLost { .. } => {
             format!("dkimctl verify {domain} shows it, and dkimctl plan {domain} what would be done")
         }

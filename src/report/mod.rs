@@ -3,16 +3,20 @@
 //! [`words`] says facts, waits, steps and failures; the other files are reports made of them, one file a report.
 //! JSON begins with `"schema": 1`, holds the same values, and only ever gains fields.
 
+pub mod delegate;
 pub mod demo;
 pub mod dmarc;
+pub mod doctor;
 pub mod hints;
 pub mod host;
 pub mod log;
 pub mod paint;
+pub mod placement;
 pub mod plan;
 pub mod run;
 pub mod secrets;
 pub mod spf;
+pub mod stack;
 pub mod status;
 pub mod timeline;
 pub mod verify;

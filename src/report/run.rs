@@ -22,6 +22,37 @@ pub struct RunReport {
     pub wake: Option<Time>,
     /// How many domains were looked at.
     pub domains: usize,
+    /// Too many of the first domains failed, and the others were left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Stopped {
+    /// From 1.
+    pub wave: usize,
+    pub of: usize,
+    /// Domains of this wave and those before it.
+    pub tried: usize,
+    pub failed: Vec<SigningDomain>,
+    /// Domains that were not looked at.
+    pub left: usize,
+}
+
+impl Stopped {
+    pub fn sentence(&self) -> String {
+        let Stopped { wave, of, tried, failed, left } = self;
+        format!(
+            "stopped in wave {wave} of {of}: {} of {tried} domains failed, more than the failure budget; the other {left} \
+             were left as they are",
+            failed.len()
+        )
+    }
+
+    pub fn hint(&self) -> String {
+        let first = self.failed.first().map(ToString::to_string).unwrap_or_default();
+        format!("when that is mended: dkimctl advance; or dkimctl hold {first} if it is the only one that is wrong")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -68,7 +99,7 @@ impl RunReport {
 
     /// Whether there is anything to tell: cron's mail stays away when nothing happened.
     pub fn is_silent(&self) -> bool {
-        self.done.is_empty() && self.failures.is_empty()
+        self.done.is_empty() && self.failures.is_empty() && self.stopped.is_none()
     }
 }
 

@@ -216,6 +216,7 @@ impl Teller<'_> {
                 let since = r.last_use.as_ref().map_or(r.stopped, |used| used.at);
                 let until = since + policy.window.max(maxima.positive());
                 let destroyed = r.key.shredded.is_some();
+                let used = r.last_use.as_ref().map(|used| format!("; {} still used it", used.by)).unwrap_or_default();
                 match &r.last_use {
                     Some(used) if self.now >= r.stopped + policy.window + policy.window => {
                         let (selector, by, at) = (r.key.selector.clone(), used.by.clone(), used.at);
@@ -223,8 +224,10 @@ impl Teller<'_> {
                         let command = words::advice(&wait, &self.ledger.domain).unwrap_or_default();
                         self.person(words::wait(&wait), command)
                     }
-                    _ if !destroyed && grace < until => self.at(grace, "destroy its private key (kept for a rollback)"),
-                    _ => self.at(until, "remove its record (mail may be under way)"),
+                    _ if !destroyed && grace < until => {
+                        self.at(grace, &format!("destroy its private key (kept for a rollback{used})"))
+                    }
+                    _ => self.at(until, &format!("remove its record (mail may be under way{used})")),
                 }
             }
             Outgoing::Withdrawn(w) => match w.gone {

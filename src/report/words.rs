@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use dkimctl_state::lifecycle::fact::Fact;
+use dkimctl_providers::AtName;
+use dkimctl_state::lifecycle::fact::{Fact, PolicyChange, PolicyRecord};
 use dkimctl_state::lifecycle::ledger::{Key, Ledger};
 use dkimctl_state::lifecycle::request::Intent;
 use dkimctl_state::lifecycle::step::Wave;
 use dkimctl_state::lifecycle::wait::{Wait, Who};
-use dkimctl_state::name::Selector;
+use dkimctl_state::name::{Fqdn, Label, Selector};
 use dkimctl_state::record::dkim::Fingerprint;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::{Span, Time};
@@ -87,7 +88,32 @@ pub fn fact(fact: &Fact, selectors: &Selectors) -> String {
         Fact::Unserved { .. } => format!("{s}: no name server has the record any more"),
         Fact::Resurfaced { server, .. } => format!("{s}: {server} has the removed record again"),
         Fact::Hidden { .. } => format!("{s}: gone, the selector is free"),
+        Fact::Policy { record, name, change, from, to, why } => policy(*record, name, *change, from, to, why),
     }
+}
+
+fn policy(
+    record: PolicyRecord,
+    name: &Fqdn,
+    change: PolicyChange,
+    from: &Option<TxtText>,
+    to: &Option<TxtText>,
+    why: &str,
+) -> String {
+    let record = match record {
+        PolicyRecord::Spf => "SPF",
+        PolicyRecord::Dmarc => "DMARC",
+        PolicyRecord::Reports => "leave to send reports",
+    };
+    let now = to.as_ref().map(|text| format!(": \"{text}\"")).unwrap_or_default();
+    let was = from.as_ref().filter(|_| to != from).map(|text| format!(", was \"{text}\"")).unwrap_or_default();
+    let change = match change {
+        PolicyChange::Adopted => "taken over",
+        PolicyChange::Written => "written",
+        PolicyChange::RolledBack => "rolled back",
+        PolicyChange::Removed => "removed",
+    };
+    format!("{record} at {name} {change}{now}{was} ({why})")
 }
 
 /// What an operator wants: the words after "asked to".
@@ -116,7 +142,9 @@ pub fn wait(wait: &Wait) -> String {
             let seen: Vec<String> = texts.iter().map(short).collect();
             format!("{name} holds a value at {at} that is not ours, and it is not touched: {}", seen.join(", "))
         }
-        Wait::Alias { name, target } => format!("{name} is an alias of {target}; its records are kept there"),
+        Wait::Alias { name, target } => {
+            format!("{name} is an alias of {target}, which lies in no zone of ours, so nothing is published")
+        }
         Wait::Unsupported { name, why } => format!("{name} is not touched: {why}"),
         Wait::Unknown { name, whom } if whom.is_empty() => format!("{name}: no name server could be asked"),
         Wait::Unknown { name, whom } => format!("{name}: no answer from {}", whom.join(", ")),
@@ -160,6 +188,53 @@ pub fn wait(wait: &Wait) -> String {
     }
 }
 
+/// A name in a zone that is delegated to somebody else.
+pub fn delegated(zone: &Fqdn, server: &str) -> String {
+    let server = server.trim_end_matches('.');
+    format!("{zone} is a zone of its own, delegated to {server}, and no provider that is configured here holds it")
+}
+
+/// What stands at a name where a TXT record ought to be.
+pub fn unusable(at: &AtName) -> String {
+    match at {
+        AtName::Cname { target, .. } => format!("an alias of {target}, which lies in no zone of ours"),
+        AtName::Delegated { zone, server } => delegated(zone, server),
+        AtName::Unsupported(why) => why.clone(),
+        AtName::Absent | AtName::Txt { .. } => "nothing unusual".to_owned(),
+    }
+}
+
+/// All servers of a provider, as it knows them itself.
+pub fn servers_of(provider: &Label) -> String {
+    format!("some server of {provider}")
+}
+
+pub fn not_settled() -> String {
+    "the change is taken, and not yet given to all of them".to_owned()
+}
+
+pub fn alias_of_apex(zone: &Fqdn) -> String {
+    format!("it is an alias of {zone} itself, where the zone's own records stand; let it lead to a name below")
+}
+
+/// A chain of aliases that resolvers give up as well.
+pub fn endless_alias(at: &Fqdn, looped: bool) -> String {
+    match looped {
+        true => format!("its chain of aliases leads back to {at}, so no verifier finds a record"),
+        false => format!("its chain of aliases is longer than resolvers follow (it had come to {at})"),
+    }
+}
+
+/// An end outside of our zones, unless it leads on.
+pub fn leads_on_unknown(at: &AtName, why: &str) -> String {
+    format!("{}, and whether it leads on is not known: {why}", unusable(at))
+}
+
+/// A name that none of our zones holds, and whose servers do not say whether it is an alias.
+pub fn no_zone_and_unknown(name: &Fqdn, why: &str) -> String {
+    format!("no zone of this provider holds `{name}`, and whether it is an alias is not known: {why}")
+}
+
 /// The next command for a wait that a person ends; nothing where time or others do.
 pub fn advice(wait: &Wait, domain: &impl std::fmt::Display) -> Option<String> {
     Some(match wait {
@@ -167,6 +242,7 @@ pub fn advice(wait: &Wait, domain: &impl std::fmt::Display) -> Option<String> {
         Wait::Held { .. } => format!("dkimctl release {domain}"),
         Wait::StillUsedTooLong { selector, .. } => format!("dkimctl retire {domain} --selector {selector} --overrule"),
         Wait::NoWayBack => format!("dkimctl rotate {domain}"),
+        Wait::Alias { .. } => format!("dkimctl dns delegate {domain}"),
         Wait::Foreign { .. } | Wait::RecordLost { .. } => format!("dkimctl verify {domain}"),
         _ => return None,
     })
@@ -192,6 +268,12 @@ pub fn wave(wave: Wave, steps: usize) -> String {
         Wave::Shred => format!("destroying {steps} sealed key{s}"),
         Wave::Withdraw => format!("removing {steps} record{s}"),
     }
+}
+
+/// How far a fleet has come: the wave, the domains, and how long the rest will take.
+pub fn fleet((wave, waves): (usize, usize), (done, domains): (usize, usize), left: Option<Span>) -> String {
+    let left = left.map(|left| format!(", about {} left", length(left))).unwrap_or_default();
+    format!("wave {wave} of {waves}: {done} of {domains} domains done{left}")
 }
 
 /// A length of time as people say it: the two largest units.

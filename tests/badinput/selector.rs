@@ -22,7 +22,7 @@ fn is_refused(record: &str, seen: &[&str]) {
 
 #[test]
 fn an_alias_at_the_selector() {
-    is_refused("s1._domainkey CNAME s1.elsewhere.example.", &["s1 has an alias of s1.elsewhere.example"]);
+    is_refused("s1._domainkey CNAME s1.elsewhere.example.", &["an alias of s1.elsewhere.example"]);
 }
 
 #[test]

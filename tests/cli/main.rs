@@ -15,6 +15,7 @@ fn pages() {
         .env("XDG_CONFIG_HOME", home.path().join("config").display().to_string())
         .env("XDG_STATE_HOME", home.path().join("state").display().to_string())
         .env("NO_COLOR", "1")
+        .env("LC_ALL", "C")
         .case("tests/cli/pages/*.md");
 }
 

@@ -29,9 +29,13 @@ impl Sink {
     pub const PYTHON: &'static str = "/usr/bin/python3";
 
     pub fn start(port: u16, resolver: SocketAddr, file: &Path) -> Sink {
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], port)), resolver, file)
+    }
+
+    pub fn start_on(address: SocketAddr, resolver: SocketAddr, file: &Path) -> Sink {
         let mut child = Command::new(Self::PYTHON)
             .args(["-c", include_str!("../servers/sink.py")])
-            .args([port.to_string(), resolver.port().to_string()])
+            .args([address.to_string(), resolver.to_string()])
             .arg(file)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -17,12 +17,14 @@ use dkimctl_providers::wire::{self, Answer, Options};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 pub mod cloudflare_fake;
+pub mod dovecot;
 pub mod emulators;
 pub mod http;
 pub mod knotd;
 pub mod named;
 pub mod pdnsd;
 pub mod postfix;
+pub mod proxy;
 pub mod route53_fake;
 pub mod unbound;
 
@@ -144,14 +146,24 @@ impl Running {
     /// arguments. The zone that `configure` is given holds the nonce and has to be served.
     /// A port is chosen unless one is given.
     fn start(program: &str, port: Option<u16>, configure: impl Fn(&Path, u16, &TestZone) -> Vec<String>) -> Running {
+        let place = port.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Running::start_on(program, place, |directory, address, ready| configure(directory, address.port(), ready))
+    }
+
+    /// At an address of its own, for those that look for a server at port 53.
+    fn start_on(
+        program: &str,
+        place: Option<SocketAddr>,
+        configure: impl Fn(&Path, SocketAddr, &TestZone) -> Vec<String>,
+    ) -> Running {
         let program = find(program).unwrap_or_else(|| panic!("{program} is not installed; call servers_or_skip first"));
         let mut last_log = String::new();
         for _ in 0..5 {
             let directory = tempfile::tempdir().unwrap();
             let nonce = nonce();
             let ready = TestZone::new("ready.invalid").with(&format!("nonce 0 TXT \"{nonce}\""));
-            let port = port.unwrap_or_else(free_port);
-            let arguments = configure(directory.path(), port, &ready);
+            let address = place.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], free_port())));
+            let arguments = configure(directory.path(), address, &ready);
             let log = File::create(directory.path().join("log")).unwrap();
             let child = Command::new(&program)
                 .args(arguments)
@@ -161,7 +173,6 @@ impl Running {
                 .stderr(log)
                 .spawn()
                 .unwrap();
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
             let mut running = Running { child, address, directory };
             if running.serves(&nonce) {
                 return running;
@@ -178,6 +189,20 @@ impl Running {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// It hears and says nothing any more, as behind a broken line, until [`Running::thaw`].
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success(), "kill {signal}");
     }
 
     fn serves(&mut self, nonce: &str) -> bool {

@@ -35,10 +35,15 @@ impl Postfix {
 
     /// Starts in `directory`, which the users postfix and root must be able to reach.
     pub fn start(directory: &Path, plan: &PostfixPlan) -> Postfix {
+        Self::start_with(directory, plan, "")
+    }
+
+    /// The same, with lines of one's own for main.cf; of two about one thing the later one counts.
+    pub fn start_with(directory: &Path, plan: &PostfixPlan, lines: &str) -> Postfix {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let configuration = directory.join("etc");
         fs::create_dir_all(&configuration).unwrap();
-        fs::write(configuration.join("main.cf"), main_cf(directory, plan)).unwrap();
+        fs::write(configuration.join("main.cf"), main_cf(directory, plan) + lines).unwrap();
         fs::write(configuration.join("master.cf"), master_cf(address)).unwrap();
         for below in ["queue", "data"] {
             fs::create_dir_all(directory.join(below)).unwrap();
@@ -169,6 +174,7 @@ fn master_cf(address: SocketAddr) -> String {
         row("showq", "unix", "n", "-", "-", "showq"),
         row("error", "unix", "-", "-", "-", "error"),
         row("retry", "unix", "-", "-", "-", "error"),
+        row("tlsmgr", "unix", "-", "1000?", "1", "tlsmgr"),
         row("anvil", "unix", "-", "-", "1", "anvil"),
         row("scache", "unix", "-", "-", "1", "scache"),
         row("postlog", "unix-dgram", "n", "-", "1", "postlogd"),

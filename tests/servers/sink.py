@@ -1,6 +1,6 @@
 """Takes mail by SMTP and verifies every message the moment it arrives, with dkimpy.
 
-    sink.py PORT RESOLVER_PORT FILE
+    sink.py ADDRESS:PORT RESOLVER_ADDRESS:PORT FILE
 
 Appends one JSON line per message to FILE: id (X-Test-Id), selector, result, why, time. The results:
 
@@ -23,7 +23,8 @@ import dkim
 import dns.exception
 import dns.resolver
 
-PORT, RESOLVER, FILE = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+ADDRESS, RESOLVER = [(host, int(port)) for host, _, port in (arg.rpartition(":") for arg in sys.argv[1:3])]
+FILE = sys.argv[3]
 WRITING = threading.Lock()
 
 
@@ -33,7 +34,7 @@ class NoAnswer(Exception):
 
 def resolver():
     asking = dns.resolver.Resolver(configure=False)
-    asking.nameservers, asking.port = ["127.0.0.1"], RESOLVER
+    asking.nameservers, asking.port = [RESOLVER[0]], RESOLVER[1]
     asking.cache = None  # what is cached is the resolver's affair
     asking.lifetime = 5
     return asking
@@ -111,7 +112,7 @@ class Sink(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-with Sink(("127.0.0.1", PORT), Session) as sink:
+with Sink(ADDRESS, Session) as sink:
     threading.Thread(target=sink.serve_forever, daemon=True).start()
     print("listening", flush=True)
     sys.stdin.read()

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use dkimctl_state::lifecycle::ledger::{Ledger, Phase};
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::record::dkim::Fingerprint;
-use dkimctl_state::store::{Change, Identity, Loaded, Logged, Store, StoreError};
+use dkimctl_state::store::{Change, Identity, Loaded, Logged, NoteChange, Store, StoreError};
 use dkimctl_state::time::Time;
 
 use crate::sim::Sim;
@@ -124,7 +124,15 @@ impl Store for Handle {
         Ok(None)
     }
 
-    fn set_note(&mut self, _key: &str, _expected: Option<&str>, _value: &str) -> Result<(), StoreError> {
+    fn commit_with_note(&mut self, changes: &[Change], _note: NoteChange<'_>) -> Result<(), StoreError> {
+        self.commit(changes)
+    }
+
+    fn notes_due(&self, _prefix: &str, _now: Time, _limit: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn wake_note(&mut self, _key: &str, _wake: Option<Time>) -> Result<(), StoreError> {
         Ok(())
     }
 }
