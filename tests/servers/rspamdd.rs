@@ -134,6 +134,7 @@ impl Rspamdd {
             client: Client { address: client.parse().unwrap(), ..Client::default() },
             user: USER.into(),
             root: "/".into(),
+            container: None,
         })
         .unwrap()
     }
