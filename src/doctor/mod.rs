@@ -33,6 +33,7 @@ pub mod postfix;
 pub mod queue;
 pub mod relay;
 pub mod relaying;
+pub mod rspamd;
 pub mod safekeys;
 pub mod settings;
 pub mod signer;

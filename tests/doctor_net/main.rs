@@ -11,6 +11,10 @@ mod servers;
 #[allow(dead_code)]
 mod opendkimd;
 
+#[path = "../servers/rspamdd.rs"]
+#[allow(dead_code)]
+mod rspamdd;
+
 mod clock;
 mod lab;
 mod records;
