@@ -22,7 +22,7 @@ use crate::doctor::finding::Outcome;
 use crate::doctor::live::Seen;
 use crate::doctor::memory::Memory;
 use crate::doctor::patient::{Cache, Image, OurKey, Ours, Patient, Profile, Reach};
-use crate::observe::recursive::system_resolvers;
+use crate::observe::resolv_conf::system_resolvers;
 use crate::report::doctor::{
     DoctorReport, Look, NOTHING_TO_EXAMINE, NOTHING_TO_EXAMINE_HINT, github, gone, no_such_check, sarif,
 };
