@@ -238,6 +238,21 @@ pub enum ProviderError {
     Rejected { code: String, message: String },
 }
 
+impl Zone {
+    /// A public zone of a host that has no identifiers of its own for zones.
+    pub fn named(name: &Fqdn) -> Self {
+        Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public }
+    }
+
+    /// An error if one of `names` lies outside.
+    pub fn holds(&self, names: &[Fqdn]) -> Result<(), ProviderError> {
+        match names.iter().find(|name| !name.is_in(&self.name)) {
+            Some(outside) => Err(ProviderError::NoZone(outside.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Op {
     pub fn name(&self) -> &Fqdn {
         match self {

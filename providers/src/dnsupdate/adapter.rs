@@ -11,7 +11,7 @@ use super::hosts::Host;
 use crate::http::Secret;
 use crate::run::{self, Calls, Job, Sent};
 use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Visibility, Zone,
+    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Zone,
 };
 
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -113,14 +113,11 @@ impl DnsProvider for DnsUpdate {
     }
 
     fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        let zone = |name: &Fqdn| Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public };
-        Ok(self.config.zones.iter().map(zone).collect())
+        Ok(self.config.zones.iter().map(Zone::named).collect())
     }
 
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        if let Some(outside) = names.iter().find(|name| !name.is_in(&zone.name)) {
-            return Err(ProviderError::NoZone(outside.clone()));
-        }
+        zone.holds(names)?;
         self.look(zone, names)
     }
 
