@@ -31,6 +31,7 @@ pub mod wire;
 #[cfg(feature = "zonefile")]
 pub mod zonefile;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
@@ -93,6 +94,41 @@ pub trait DnsProvider: Send + Sync {
     /// The time by the host's own clock (a `Date` header, a TSIG time), as a witness against a wrong clock here.
     fn clock(&self) -> Option<Time> {
         None
+    }
+}
+
+/// A host that somebody else holds as well: a laboratory that looks into it past the trait, two places that are one.
+impl<P: DnsProvider + ?Sized> DnsProvider for Arc<P> {
+    fn descriptor(&self) -> &'static Descriptor {
+        (**self).descriptor()
+    }
+
+    fn caps(&self) -> Caps {
+        (**self).caps()
+    }
+
+    fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
+        (**self).zones()
+    }
+
+    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
+        (**self).observe(zone, names)
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        (**self).list(zone)
+    }
+
+    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
+        (**self).apply(zone, ops)
+    }
+
+    fn settled(&self, zone: &Zone, change: &ChangeId) -> Result<bool, ProviderError> {
+        (**self).settled(zone, change)
+    }
+
+    fn clock(&self) -> Option<Time> {
+        (**self).clock()
     }
 }
 
