@@ -14,9 +14,7 @@ use hickory_proto::rr::RecordType;
 use crate::pace::{SystemTimer, Timer};
 use crate::rfc2136::at_name;
 use crate::wire::{self, Answer, Question, to_name};
-use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Guarded, Op, Outcome, ProviderError, Zone,
-};
+use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Guarded, Op, Outcome, ProviderError, Zone};
 
 pub static DESCRIPTOR: Descriptor = Descriptor {
     code: "manual",

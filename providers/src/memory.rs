@@ -15,8 +15,7 @@ use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::{Span, Time};
 
 use crate::{
-    AtName, Caps, ChangeId, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError,
-    Zone,
+    AtName, Caps, ChangeId, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Zone,
 };
 
 pub static DESCRIPTOR: Descriptor = Descriptor {

@@ -20,9 +20,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use crate::wire::{self, Answer, Question, from_name, to_name};
-use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Zone,
-};
+use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Zone};
 
 mod message;
 mod run;
