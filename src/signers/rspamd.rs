@@ -28,12 +28,14 @@ use chrono::Utc;
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::time::Time;
 
+use super::contained::{Contained, NotMounted};
 use super::milter::{self, Answer, Client, Socket};
 use super::opendkim::tables::{KeyTable, Lookup, SigningTable, TableError};
 use super::probe::{self, Probed};
 use super::replace::{self, FileError};
 use super::safekeys::{self, AccountError, Accounts, Identity, Problem};
 use super::{KeyName, Loaded, LoadedKey, Rows, Signer, SignerError};
+use crate::container::ContainerError;
 
 /// What is configured about an rspamd. Its own configuration is spread over includes and Lua, and not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Settings {
     pub user: String,
     /// The root directory whose etc/passwd and etc/group hold that user: `/` outside of containers.
     pub root: PathBuf,
+    /// The container that it runs in: tables and socket are named as that sees them.
+    pub container: Option<Contained>,
 }
 
 /// How many messages a probe asks about. Debian's package runs a handful of workers.
@@ -75,6 +79,10 @@ pub struct Rspamd {
 pub enum RspamdError {
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    NotMounted(#[from] NotMounted),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     #[error("{path}: {source}")]
     Table { path: PathBuf, source: TableError },
     #[error(transparent)]
@@ -82,8 +90,16 @@ pub enum RspamdError {
 }
 
 impl Rspamd {
-    pub fn open(settings: Settings) -> Result<Rspamd, RspamdError> {
-        let accounts = Accounts::read(&settings.root)?;
+    pub fn open(mut settings: Settings) -> Result<Rspamd, RspamdError> {
+        let accounts = match &settings.container {
+            Some(contained) => {
+                settings.key_table = contained.here(&settings.key_table)?;
+                settings.signing_table = contained.here(&settings.signing_table)?;
+                settings.socket = contained.socket_here(settings.socket);
+                contained.accounts()?
+            }
+            None => Accounts::read(&settings.root)?,
+        };
         let identity = accounts.identity(&settings.user, None, &settings.root)?;
         Ok(Rspamd { settings, accounts, identity })
     }
@@ -102,6 +118,10 @@ impl Rspamd {
         Ok((table, bytes))
     }
 
+    fn on_host(&self, path: &Path) -> Option<PathBuf> {
+        self.settings.container.as_ref()?.mounts.on_host(path)
+    }
+
     fn of_keys(&self, source: TableError) -> RspamdError {
         RspamdError::Table { path: self.settings.key_table.clone(), source }
     }
@@ -112,7 +132,8 @@ impl Rspamd {
 
     fn add(&self, load: &[LoadedKey]) -> Result<bool, RspamdError> {
         let (mut keys, bytes) = self.key_table()?;
-        keys.add(load).map_err(|source| self.of_keys(source))?;
+        let load = self.settings.container.as_ref().map_or_else(|| load.to_vec(), |contained| contained.as_seen(load));
+        keys.add(&load).map_err(|source| self.of_keys(source))?;
         let wrote = replace::replace(&self.settings.key_table, &bytes, &keys.to_bytes())?;
         if wrote {
             // A row of the SigningTable that a worker reads before its key is known leaves mail unsigned.
@@ -148,7 +169,8 @@ impl Rspamd {
             let loaded = Loaded {
                 domain: row.domain.parse().ok(),
                 selector: row.selector.parse().ok(),
-                path: row.path.map(Path::to_owned),
+                // What is not mounted is known by the container's own name for it.
+                path: row.path.map(|path| self.on_host(path).unwrap_or_else(|| path.to_owned())),
             };
             (KeyName::new(row.name), loaded)
         });
@@ -213,8 +235,11 @@ impl Signer for Rspamd {
     }
 
     fn accepts(&self, path: &Path) -> Result<(), Vec<Problem>> {
-        safekeys::accepts(path, &self.identity, &self.accounts)
-            .map_err(|problems| problems.into_iter().map(|problem| Problem { costs: COSTS, ..problem }).collect())
+        let accepted = match &self.settings.container {
+            Some(contained) => contained.accepts(path, &self.identity, &self.accounts),
+            None => safekeys::accepts(path, &self.identity, &self.accounts),
+        };
+        accepted.map_err(|problems| problems.into_iter().map(|problem| Problem { costs: COSTS, ..problem }).collect())
     }
 }
 

@@ -174,6 +174,7 @@ impl Rspamdd {
             client: Client { address: client.parse().unwrap(), ..Client::default() },
             user: USER.into(),
             root: "/".into(),
+            container: None,
         })
         .unwrap()
     }
