@@ -1,9 +1,7 @@
 //! The checks that look at the network, the signer and DNS, applied to the patient: what is looked at, from where, and
 //! what is passed over because nobody named it.
 //!
-//! Several groups need the same look; [`Seen`] keeps it for the run.
-
-use std::sync::OnceLock;
+//! Several groups need the same look; [`super::patient::Seen`] keeps it for the run.
 
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::time::{Span, Time};
@@ -26,13 +24,6 @@ use crate::observe::configured;
 use crate::report::doctor as say;
 use crate::signers::{self, milter::Client};
 use crate::spf::resolver::Recursive;
-
-/// What was looked at already in this run.
-#[derive(Default)]
-pub struct Seen {
-    way_out: OnceLock<net::Facts>,
-    signer: OnceLock<Option<Result<signer::Facts, String>>>,
-}
 
 /// The place where mail runs, if it is known.
 struct Place {

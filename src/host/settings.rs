@@ -120,7 +120,7 @@ struct Evidence {
 impl HostSettings {
     pub fn load(path: &Path) -> Result<HostSettings, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::whole(path, Mistake::Unreadable(error.to_string())))?;
+            .map_err(|error| ConfigError::whole(path, Mistake::opening(&error, "dkimctl host init")))?;
         Self::parse(path, &text)
     }
 
