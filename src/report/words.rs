@@ -209,6 +209,13 @@ pub fn servers_of(provider: &Label) -> String {
     format!("some server of {provider}")
 }
 
+pub fn too_long(name: &Fqdn, octets: usize, provider: &Label, most: usize) -> String {
+    format!(
+        "the record of {name} has {octets} octets, and {provider} holds texts of {most} at most, so it was published nowhere; \
+         `rsa_bits = 2048` makes a key that fits, or name another provider"
+    )
+}
+
 pub fn not_settled() -> String {
     "the change is taken, and not yet given to all of them".to_owned()
 }
