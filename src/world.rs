@@ -56,6 +56,13 @@ pub enum Failure {
     Rule(#[from] dkimctl_state::lifecycle::check::Broken),
 }
 
+impl Failure {
+    /// Nothing went wrong: somebody was told what to enter, and has not done it yet.
+    pub fn waits_for_a_person(&self) -> bool {
+        matches!(self, Failure::Dns(ProviderError::ByHand(_)))
+    }
+}
+
 /// What became of one step: the facts it led to, or why not.
 pub type Effect = Result<Vec<Fact>, Failure>;
 

@@ -130,3 +130,15 @@ fn a_record_that_one_provider_cannot_hold_is_published_at_none() {
         assert_eq!(host.at(&"s1._domainkey.d1.example".parse().unwrap()).texts().count(), 1);
     }
 }
+
+/// One customer's web form is no reason to stop a fleet.
+#[test]
+fn a_record_that_nobody_has_entered_yet_is_told_and_does_not_count_as_a_failure() {
+    let failure = |domain: &str, error| (domain.parse().unwrap(), Failure::Dns(error));
+    let failures = vec![
+        failure("by-hand.example", ProviderError::ByHand("not yet".into())),
+        failure("broken.example", ProviderError::Unreachable("no answer".into())),
+    ];
+    let run = crate::advance::Run { failures, ..Default::default() };
+    assert_eq!(run.failed_domains().map(|domain| domain.as_str()).collect::<Vec<_>>(), ["broken.example"]);
+}

@@ -146,6 +146,18 @@ impl Provider {
         }
     }
 
+    /// The zones that are written down; hosts that list theirs have none here.
+    pub fn zones(&self) -> Vec<&Fqdn> {
+        match self {
+            Provider::Memory { zones } | Provider::Rfc2136 { zones, .. } | Provider::DnsUpdate { zones, .. } => {
+                zones.iter().collect()
+            }
+            Provider::Manual(config) => config.zones.iter().collect(),
+            Provider::ZoneFile(config) => config.zones.iter().map(|(zone, _)| zone).collect(),
+            Provider::Cloudflare { .. } | Provider::PowerDns { .. } | Provider::Route53(_) => Vec::new(),
+        }
+    }
+
     /// The host itself, its secret read.
     pub fn build(&self) -> Result<Box<dyn DnsProvider>, ProviderBuildError> {
         Ok(match self {
