@@ -37,6 +37,7 @@ pub mod safekeys;
 pub mod settings;
 pub mod signer;
 pub mod spf;
+pub mod syslog;
 pub mod tables;
 pub mod written;
 

@@ -14,6 +14,7 @@ mod sink;
 mod engine;
 mod lab;
 mod load;
+mod rspamd;
 mod stack;
 mod swarm;
 mod targets;

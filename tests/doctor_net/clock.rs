@@ -12,7 +12,7 @@ use crate::lab::{At, Lab, PEER};
 #[test]
 fn a_clock_is_compared_with_that_of_the_peer() {
     let Some(mut lab) = Lab::start() else { return };
-    lab.serve_mail("late", "203.0.113.28", "deny", &["faketime", "-f", "+10m"]);
+    lab.serve_mail("203.0.113.28", "deny", &["faketime", "-f", "+10m"]);
     let result = |peer: &str| {
         let ask = Ask {
             inside: lab.container(),

@@ -7,6 +7,10 @@
 #[allow(dead_code, unused_imports)]
 mod servers;
 
+#[path = "../servers/spaces.rs"]
+#[allow(dead_code)]
+mod spaces;
+
 #[path = "../servers/opendkimd.rs"]
 #[allow(dead_code)]
 mod opendkimd;
