@@ -30,6 +30,9 @@ pub struct Place {
 pub enum Mistake {
     #[error("no configuration was found (looked for {})", list(.searched))]
     NotFound { searched: Vec<PathBuf> },
+    /// A file that was named, or is where it is looked for by default.
+    #[error("there is no such file")]
+    Absent { make: &'static str },
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     #[error("{0}")]
@@ -106,10 +109,19 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Mistake {
+    /// Why a file could not be opened; `make` is the command that writes one.
+    pub fn opening(error: &std::io::Error, make: &'static str) -> Mistake {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Mistake::Absent { make },
+            _ => Mistake::Unreadable(error.to_string()),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Mistake::NotFound { .. } => "dkimctl init".to_owned(),
+            Mistake::Absent { make } => format!("name another, or make one: {make}"),
             Mistake::Unreadable(_) => {
                 "give a file that you may read with --config, or run as the user it belongs to".into()
             }

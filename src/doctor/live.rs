@@ -1,10 +1,9 @@
 //! The checks that look at the network, the signer and DNS, applied to the patient: what is looked at, from where, and
 //! what is passed over because nobody named it.
 //!
-//! Several groups need the same look; [`Seen`] keeps it for the run.
+//! Several groups need the same look; [`super::patient::Seen`] keeps it for the run.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 
 use dkimctl_providers::wire::to_name;
 use dkimctl_state::name::{Fqdn, SigningDomain};
@@ -27,13 +26,6 @@ use crate::observe::configured;
 use crate::report::doctor as say;
 use crate::signers::{self, milter::Client};
 use crate::spf::resolver::Recursive;
-
-/// What was looked at already in this run.
-#[derive(Default)]
-pub struct Seen {
-    way_out: OnceLock<net::Facts>,
-    signer: OnceLock<Result<signer::Facts, String>>,
-}
 
 /// The place where mail runs, if it is known.
 struct Place {

@@ -13,6 +13,13 @@ use dkimctl_state::record::dkim::Fingerprint;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::{Span, Time};
 
+use super::Paint;
+
+/// What stands where a list would, if it were not empty: the fact, and the command that changes it.
+pub fn nothing(fact: &str, next: &str, paint: Paint) -> String {
+    format!("{fact}\n\nNext:   {}\n", paint.bold(next))
+}
+
 /// The selector of each key, for sentences about keys.
 #[derive(Debug, Clone, Default)]
 pub struct Selectors(BTreeMap<Fingerprint, Selector>);

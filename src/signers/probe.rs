@@ -112,13 +112,7 @@ pub fn judge(
     let Some(parsed) = AuthenticatedMessage::parse(&raw) else {
         return unsigned("what came back is no message");
     };
-    let seen: Vec<Seen> = parsed
-        .dkim_headers
-        .iter()
-        .map(|header| &header.header)
-        .filter(|signature| signature.d.eq_ignore_ascii_case(domain.as_str()))
-        .map(|signature| Seen { selector: signature.s.to_ascii_lowercase(), algorithm: format!("{:?}", signature.a) })
-        .collect();
+    let seen = signatures(&parsed, domain);
     if seen.is_empty() {
         return unsigned("no signature of this domain was added");
     }
@@ -135,6 +129,21 @@ pub fn judge(
 struct Seen {
     selector: String,
     algorithm: String,
+}
+
+fn signatures(parsed: &AuthenticatedMessage<'_>, domain: &SigningDomain) -> Vec<Seen> {
+    let signatures = parsed.dkim_headers.iter().map(|header| &header.header);
+    signatures
+        .filter(|signature| signature.d.eq_ignore_ascii_case(domain.as_str()))
+        .map(|signature| Seen { selector: signature.s.to_ascii_lowercase(), algorithm: format!("{:?}", signature.a) })
+        .collect()
+}
+
+/// The selectors of the domain's signatures among the headers that a signer added, verified or not.
+pub(crate) fn selectors(added: &[Header], message: &Message, domain: &SigningDomain) -> Vec<String> {
+    let raw = raw_message(added, message);
+    let Some(parsed) = AuthenticatedMessage::parse(&raw) else { return Vec::new() };
+    signatures(&parsed, domain).into_iter().map(|seen| seen.selector).collect()
 }
 
 fn judge_one(

@@ -100,7 +100,8 @@ const COSTS: &str = "every mail would be answered with 451";
 pub enum AccountError {
     #[error("{path} cannot be read, so the owner of the keys is not known")]
     Read { path: PathBuf, source: io::Error },
-    #[error("there is no {kind} `{name}` in {root}, so OpenDKIM would not start: correct its `UserID`")]
+    #[error("there is no {kind} `{name}` in {root}, so the signer would not start: correct `UserID` of opendkim.conf, or `user` of \
+         host.toml")]
     Nobody { kind: &'static str, name: String, root: PathBuf },
 }
 

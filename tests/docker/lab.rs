@@ -48,24 +48,29 @@ pub struct Lab {
 impl Lab {
     /// The stack is written and adapted to the laboratory; nothing runs yet.
     pub fn new() -> Lab {
-        Lab::with_receiver_at(25, &[])
+        Lab::written(25, &[], &[])
+    }
+
+    /// The same with another signer in the stack.
+    pub fn of_signer(signer: &str) -> Lab {
+        Lab::written(25, &["--signer", signer], &[])
     }
 
     /// The same, with more zones in its DNS, and more records in those that are there already.
-    pub fn with_zones(more: &[TestZone]) -> Lab {
-        Lab::with_receiver_at(25, more)
+    pub fn with_zones(zones: &[TestZone]) -> Lab {
+        Lab::written(25, &[], zones)
     }
 
     /// A mail host that shares this machine's network takes the receiver's address for its own, and so for a loop, unless
     /// the port is another: then it is told to relay there.
     pub fn of_this_network() -> Lab {
         const PORT: u16 = 2525;
-        let lab = Lab::with_receiver_at(PORT, &[]);
+        let lab = Lab::written(PORT, &[], &[]);
         edit(&lab.file("mail/main.cf"), |text| format!("{text}\nrelayhost = [{OPEN}]:{PORT}\n"));
         lab
     }
 
-    fn with_receiver_at(port: u16, more: &[TestZone]) -> Lab {
+    fn written(port: u16, more: &[&str], more_zones: &[TestZone]) -> Lab {
         let dir = tempfile::Builder::new().prefix("dkimctl-docker-").tempdir_in("/var/lib").unwrap();
         std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).unwrap();
         let _addresses = [NAMES, OPEN, HELD].map(Address::new).into();
@@ -81,7 +86,7 @@ impl Lab {
             zone
         };
         let mut zones = vec![zone, receiver("sink.example", OPEN), receiver("held.example", HELD)];
-        for more in more {
+        for more in more_zones {
             match zones.iter_mut().find(|zone| zone.name == more.name) {
                 Some(zone) => zone.records.push_str(&more.records),
                 None => zones.push(more.clone()),
@@ -93,7 +98,8 @@ impl Lab {
         let lab = Lab { sink, held: None, dns, undo: Vec::new(), dir, unchecked: Cell::new(0), _addresses };
 
         let stack = lab.stack();
-        lab.dkimctl(&["stack", "init", text(&stack), "--domain", DOMAIN, "--hostname", HOSTNAME, "--subnet", SUBNET]);
+        let init = ["stack", "init", text(&stack), "--domain", DOMAIN, "--hostname", HOSTNAME, "--subnet", SUBNET];
+        lab.dkimctl(&[&init, more].concat());
         edit(&stack.join("secure/dkimctl.toml"), |text| {
             let (head, rest) = text.split_once("type = \"zonefile\"").unwrap();
             let signer = rest.find("# The mail host:").unwrap();

@@ -15,6 +15,7 @@ mod doctor;
 mod engine;
 mod lab;
 mod load;
+mod rspamd;
 #[path = "../servers/spaces.rs"]
 #[allow(dead_code)]
 mod spaces;

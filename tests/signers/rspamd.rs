@@ -152,6 +152,26 @@ fn rspamd_goes_from_s1_to_s2_under_flow_without_a_bad_message() {
     assert_right(&bench.apply(DomainOrder { keys: vec![second.order("s2")], ..order(second) }), second);
 }
 
+/// rspamd starts a worker with the tables that it read at its own start, and the worker watches for changes from then on.
+#[test]
+fn a_worker_that_was_born_late_is_found_and_told() {
+    if !available("a_worker_that_was_born_late_is_found_and_told") {
+        return;
+    }
+    let bench = Bench::start();
+    let first = &keys()[0];
+    assert_right(&bench.apply(order(first)), first);
+
+    bench.daemon.lose_a_worker();
+    let late = seen(&bench.daemon.signer());
+    assert!(late.as_ref().unwrap_err().contains("unsigned"), "rspamd does better than it did: {late:?}");
+
+    let report = bench.apply(order(first));
+    assert_right(&report, first);
+    assert_eq!((report.writes, report.reloads), (0, 1), "the tables are as they were, and are put there anew");
+    assert_eq!(seen(&bench.daemon.signer()), Ok("s1"));
+}
+
 #[test]
 fn a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back() {
     if !available("a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back") {
