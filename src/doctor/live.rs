@@ -20,7 +20,7 @@ use super::net::look::{Ask, Named, look};
 use super::net::{self, judge};
 use super::patient::{Patient, Reach};
 use super::signer::{self, Kind};
-use super::{dmarc as dmarc_check, helo as helo_check, relay as relay_check, rspamd, safekeys, spf as spf_check};
+use super::{dmarc as dmarc_check, helo_seen, relay_probe, rspamd, safekeys, spf as spf_check};
 use crate::config::Observe;
 use crate::dmarc::look as dmarc_look;
 use crate::host::settings::HostSettings;
@@ -58,9 +58,9 @@ pub fn helo(patient: &Patient, findings: &mut Findings) {
         ids.iter().for_each(|id| findings.skip(id, "HELO", say::net::nobody_named()));
     } else if let Some(out) = way_out(patient, &ids, findings) {
         if let (Some(helo), None) = (&out.helo, patient.container.there()) {
-            helo_check::in_force(helo, findings);
+            helo_seen::in_force(helo, findings);
         }
-        helo_check::judge(out, findings);
+        helo_seen::judge(out, findings);
     }
 }
 
@@ -175,10 +175,10 @@ pub fn dmarc(patient: &Patient, findings: &mut Findings) {
 
 pub fn relay(patient: &Patient, findings: &mut Findings) {
     let Some(target) = patient.probe_relay.as_ref().filter(|_| !patient.offline) else { return };
-    match relay_check::look(target, &patient.public) {
-        Ok(tries) => relay_check::judge(&tries, findings),
+    match relay_probe::look(target, &patient.public) {
+        Ok(tries) => relay_probe::judge(&tries, findings),
         Err(why) => {
-            findings.unknown("RELAY001", Tier::Observed, target, say::relay::no_target(&why));
+            findings.unknown("RELAY001", Tier::Observed, target, say::relay_probe::no_target(&why));
         }
     }
 }
