@@ -54,7 +54,8 @@ fn rspamd_in_a_container_signs_and_is_rotated_without_a_bad_message() {
     // What keeps the old record: the last use of each key, as rspamd's log has it.
     let log = Sources { queue: None, log: Some(lab.file("log/mail.log")) };
     let seen = evidence::gather(&log, chrono::Utc::now());
-    let last: Vec<String> = seen.last_signature.keys().map(|(domain, selector)| format!("{selector} {domain}")).collect();
+    let last: Vec<String> =
+        seen.last_signature.keys().map(|(domain, selector)| format!("{selector} {domain}")).collect();
     assert_eq!(last, [format!("s1 {DOMAIN}"), format!("s2 {DOMAIN}")], "{:?}", seen.unknown);
 
     // A worker that is born later begins with the tables of the day on which rspamd was started. The next run sees it.
@@ -102,7 +103,9 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     // A key that only root may read. rspamd keeps what it has read, so it begins anew, as it would after a crash.
     chown(&key, Some(0), Some(0)).unwrap();
     docker_ok(&["restart", "-t", "5", HOSTNAME]);
-    until("the mail host greets", 60, || docker(&["exec", HOSTNAME, "test", "-S", "/run/milter/rspamd.sock"]).status.success());
+    until("the mail host greets", 60, || {
+        docker(&["exec", HOSTNAME, "test", "-S", "/run/milter/rspamd.sock"]).status.success()
+    });
     until("it refuses mail", 60, || {
         let said = send_one(&APP, "no-key", "someone@sink.example").err();
         said.is_some_and(|said| said.contains("there is no signature for this message"))
@@ -143,8 +146,9 @@ fn doctor(lab: &Lab) -> Vec<String> {
     let output = command.current_dir(lab.file("secure")).env("HOME", lab.dir.path()).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let checks = document["checks"].as_array().unwrap().iter();
-    let mut seen: Vec<String> =
-        checks.map(|check| format!("{} {}", check["id"].as_str().unwrap(), check["result"].as_str().unwrap())).collect();
+    let mut seen: Vec<String> = checks
+        .map(|check| format!("{} {}", check["id"].as_str().unwrap(), check["result"].as_str().unwrap()))
+        .collect();
     seen.sort();
     seen
 }
