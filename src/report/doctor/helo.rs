@@ -50,7 +50,7 @@ pub fn does_not_resolve(helo: &Helo, addresses: &[Address]) -> Said {
             }
             known => {
                 let record = |address: &Address| {
-                    let rtype = if address.ip.is_ipv4() { "A" } else { "AAAA" };
+                    let rtype = record_type(address.ip);
                     format!("add the address that mail leaves from: {name}. {rtype} {}\n", address.ip)
                 };
                 let records: String = known.iter().map(record).collect();
