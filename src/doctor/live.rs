@@ -12,13 +12,15 @@ use hickory_proto::rr::Name;
 use rayon::prelude::*;
 
 use super::clock::{self, Witness, cookie};
+use super::container::Container;
 use super::dkim::{self, look as dkim_look};
 use super::finding::{Findings, Tier};
 use super::inside::Inside;
 use super::net::look::{Ask, Named, look};
 use super::net::{self, judge};
 use super::patient::{Patient, Reach};
-use super::{dmarc as dmarc_check, helo as helo_check, relay as relay_check, safekeys, signer, spf as spf_check};
+use super::signer::{self, Kind};
+use super::{dmarc as dmarc_check, helo_seen, relay_probe, rspamd, safekeys, spf as spf_check};
 use crate::config::Observe;
 use crate::dmarc::look as dmarc_look;
 use crate::host::settings::HostSettings;
@@ -31,7 +33,8 @@ use crate::spf::resolver::Recursive;
 struct Place {
     inside: Inside,
     container: Option<String>,
-    conf: std::path::PathBuf,
+    /// The signer, where it is configured; what is in a container shows there.
+    signer: Option<signer::Named>,
     client: Client,
 }
 
@@ -55,9 +58,9 @@ pub fn helo(patient: &Patient, findings: &mut Findings) {
         ids.iter().for_each(|id| findings.skip(id, "HELO", say::net::nobody_named()));
     } else if let Some(out) = way_out(patient, &ids, findings) {
         if let (Some(helo), None) = (&out.helo, patient.container.there()) {
-            helo_check::in_force(helo, findings);
+            helo_seen::in_force(helo, findings);
         }
-        helo_check::judge(out, findings);
+        helo_seen::judge(out, findings);
     }
 }
 
@@ -172,10 +175,10 @@ pub fn dmarc(patient: &Patient, findings: &mut Findings) {
 
 pub fn relay(patient: &Patient, findings: &mut Findings) {
     let Some(target) = patient.probe_relay.as_ref().filter(|_| !patient.offline) else { return };
-    match relay_check::look(target, &patient.public) {
-        Ok(tries) => relay_check::judge(&tries, findings),
+    match relay_probe::look(target, &patient.public) {
+        Ok(tries) => relay_probe::judge(&tries, findings),
         Err(why) => {
-            findings.unknown("RELAY001", Tier::Observed, target, say::relay::no_target(&why));
+            findings.unknown("RELAY001", Tier::Observed, target, say::relay_probe::no_target(&why));
         }
     }
 }
@@ -277,12 +280,27 @@ const SETTINGS: [&str; 3] = ["smtp_helo_name", "myhostname", "relayhost"];
 
 fn signer_of(patient: &Patient) -> Option<&Result<signer::Facts, String>> {
     let place = place(patient)?;
-    if let Some(container) = patient.container.there()
-        && matches!(container.read(OPENDKIM_CONF), Ok(None))
-    {
-        return None;
-    }
-    Some(patient.seen.signer.get_or_init(|| signer::look(&place.inside, &place.conf)))
+    let look = || {
+        let named = match (&place.signer, patient.container.there()) {
+            (Some(named), _) => Some(named.clone()),
+            (None, Some(container)) => signer_in(container, &place.inside),
+            (None, None) => None,
+        };
+        Some(signer::look(&place.inside, &named?))
+    };
+    patient.seen.signer.get_or_init(look).as_ref()
+}
+
+/// What signs in a container: whatever is configured there, and if both are, what runs.
+fn signer_in(container: &Container, inside: &Inside) -> Option<signer::Named> {
+    // What could not be asked is for the look to say.
+    let is_there = |path: &str| !matches!(container.read(path), Ok(None));
+    let rspamd = match (is_there(OPENDKIM_CONF), is_there(rspamd::CONF)) {
+        (false, false) => return None,
+        (true, true) => signer::runs(inside, Kind::Rspamd) && !signer::runs(inside, Kind::OpenDkim),
+        (_, rspamd) => rspamd,
+    };
+    Some(if rspamd { signer::Named::Rspamd } else { signer::Named::OpenDkim(OPENDKIM_CONF.into()) })
 }
 
 /// The container that was named, or this host, if its own `host.toml` is configured.
@@ -291,7 +309,7 @@ fn place(patient: &Patient) -> Option<Place> {
         Reach::There(container) => Some(Place {
             inside: Inside::container(container),
             container: Some(container.name.clone()),
-            conf: OPENDKIM_CONF.into(),
+            signer: None,
             client: Client::default(),
         }),
         Reach::Failed(_) => None,
@@ -299,13 +317,17 @@ fn place(patient: &Patient) -> Option<Place> {
             let signers = &patient.ours.config.as_ref()?.signers;
             let settings =
                 signers.values().filter_map(|signer| HostSettings::load(signer.apply.as_ref()?).ok()).next()?;
-            // Of rspamd, the probe of `host apply` is the one that knows.
-            let signers::Settings::OpenDkim(opendkim) = settings.signer else { return None };
             // Its paths are those of the container, which has to be named to be looked into.
-            if opendkim.container.is_some() {
+            if settings.signer.container().is_some() {
                 return None;
             }
-            Some(Place { inside: Inside::here(), container: None, conf: opendkim.conf, client: opendkim.client })
+            let (named, client) = match settings.signer {
+                signers::Settings::OpenDkim(opendkim) => (signer::Named::OpenDkim(opendkim.conf), opendkim.client),
+                signers::Settings::Rspamd(rspamd) => {
+                    (signer::Named::KnownRspamd(rspamd::Conf::of(&rspamd)), rspamd.client)
+                }
+            };
+            Some(Place { inside: Inside::here(), container: None, signer: Some(named), client })
         }
     }
 }

@@ -233,6 +233,7 @@ impl Check<'_> {
         };
         if !meta.is_file() {
             problem("is not a regular file".into(), format!("ls -ld {path_text}"));
+            problems.iter_mut().for_each(|problem| problem.denied = true);
             return problems;
         }
         if mode & 0o006 != 0 {

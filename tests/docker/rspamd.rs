@@ -98,7 +98,7 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     let key = key_file(&lab);
     let seen = fs::metadata(&key).unwrap();
     assert_eq!((seen.uid(), seen.gid(), seen.mode() & 0o7777), (SIGNER, SIGNER, 0o400));
-    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 ok"]);
+    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 ok", "KEY006 ok"]);
 
     // A key that only root may read. rspamd keeps what it has read, so it begins anew, as it would after a crash.
     chown(&key, Some(0), Some(0)).unwrap();
@@ -111,13 +111,13 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
         said.is_some_and(|said| said.contains("there is no signature for this message"))
     });
     assert!(!docker(&["exec", HOSTNAME, "check-signing"]).status.success(), "the healthcheck sees it");
-    assert_eq!(doctor(&lab), ["DKIM005 fail", "KEY003 fail"]);
+    assert_eq!(doctor(&lab), ["DKIM005 fail", "KEY003 fail", "KEY006 ok"]);
 
     // Others may read it: rspamd signs and says nothing, so somebody else has to.
     chown(&key, Some(SIGNER), Some(SIGNER)).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     until("it signs again", 30, || docker(&["exec", HOSTNAME, "check-signing"]).status.success());
-    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 warn"]);
+    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 warn", "KEY006 ok"]);
 
     // Tables that are replaced by renaming, as editors do: a mounted directory shows it.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
@@ -130,6 +130,9 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     };
     put("# nobody\n");
     until("nothing is signed for", 30, || send_one(&APP, "no-row", "someone@sink.example").is_err());
+    let longer = rows.replace(&format!("@{DOMAIN}"), &format!("@{DOMAIN}.au"));
+    put(&format!("{rows}{longer}"));
+    assert!(doctor(&lab).contains(&"KEY006 fail".to_owned()), "two domains that begin alike: {:?}", doctor(&lab));
     put(&rows);
     until("it signs again", 30, || docker(&["exec", HOSTNAME, "check-signing"]).status.success());
     nothing_bad(&[], &lab.received());
@@ -142,7 +145,7 @@ fn key_file(lab: &Lab) -> PathBuf {
 /// `ID result` of what concerns the signer.
 fn doctor(lab: &Lab) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dkimctl"));
-    command.args(["doctor", "--container", HOSTNAME, "--only", "KEY003,DKIM005", "--json"]);
+    command.args(["doctor", "--container", HOSTNAME, "--only", "KEY003,KEY006,DKIM005", "--json"]);
     let output = command.current_dir(lab.file("secure")).env("HOME", lab.dir.path()).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let checks = document["checks"].as_array().unwrap().iter();

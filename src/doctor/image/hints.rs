@@ -26,7 +26,8 @@ pub fn is_about_dkim(path: &str) -> bool {
 pub fn of_path(path: &str) -> Vec<Hint> {
     let mut found = Vec::new();
     let mut hint = |domain: &str, selector: &str| found.extend(named(domain, selector, None));
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    // `!` stands between an archive and what is in it.
+    let segments: Vec<&str> = path.split(['/', '!']).filter(|segment| !segment.is_empty()).collect();
     for segment in &segments {
         if let Some((selector, domain)) = without_ending(segment).split_once("._domainkey.") {
             hint(domain, selector);
