@@ -55,7 +55,7 @@ pub struct Seen {
     written: OnceLock<Written>,
     postfix: OnceLock<Result<Option<Effective>, String>>,
     pub(super) way_out: OnceLock<net::Facts>,
-    pub(super) signer: OnceLock<Result<signer::Facts, String>>,
+    pub(super) signer: OnceLock<Option<Result<signer::Facts, String>>>,
 }
 
 /// Something that was named, and could be reached or not.

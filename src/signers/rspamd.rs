@@ -17,6 +17,8 @@
 //!   leaves **unsigned**, and only rspamd's log knows. The probe sees it as unsigned, and the old rows go back.
 //! - Keys are cached by path and modification time, and an older file under the same path is not noticed. Our paths hold
 //!   the key's fingerprint and are never written twice.
+//! - A row of either table is looked for inside of what is asked: `*@example.com` signs mail of example.com.au too, with
+//!   the wrong key and whatever row stands first (rspamd issues 5806 and 6125). Two such domains are not put side by side.
 //! - It looks at no owner and no mode. Keys are held to OpenDKIM's rules all the same: what others can read is no secret.
 
 use std::panic::resume_unwind;
@@ -57,7 +59,7 @@ pub struct Settings {
 }
 
 /// How many messages a probe asks about. Debian's package runs a handful of workers.
-const ASKED: usize = 12;
+pub const ASKED: usize = 12;
 /// The proxy worker's port as packages have it.
 pub const MILTER_PORT: u16 = 11332;
 /// The user of Debian's package.
@@ -85,6 +87,11 @@ pub enum RspamdError {
     Container(#[from] ContainerError),
     #[error("{path}: {source}")]
     Table { path: PathBuf, source: TableError },
+    #[error(
+        "rspamd would take the row of {short} for mail of {long} too, since the one begins as the other does: they cannot \
+         sign side by side on one rspamd; let another host or OpenDKIM sign for one of them"
+    )]
+    Shadowed { short: SigningDomain, long: SigningDomain },
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -145,7 +152,11 @@ impl Rspamd {
     fn switch(&self, domains: &[(SigningDomain, Vec<KeyName>)]) -> Result<bool, RspamdError> {
         let ((keys, _), (mut signing, bytes)) = (self.key_table()?, self.signing_table()?);
         // One signature for a message: the first row that fits.
+        let before = shadowed(&signing, &keys);
         signing.point(domains, &keys, false).map_err(|source| self.of_signing(source))?;
+        if let Some((short, long)) = shadowed(&signing, &keys).into_iter().find(|pair| !before.contains(pair)) {
+            return Err(RspamdError::Shadowed { short, long });
+        }
         let new = signing.to_bytes().map_err(|source| self.of_signing(source))?;
         Ok(replace::replace(&self.settings.signing_table, &bytes, &new)?)
     }
@@ -241,6 +252,22 @@ impl Signer for Rspamd {
         };
         accepted.map_err(|problems| problems.into_iter().map(|problem| Problem { costs: COSTS, ..problem }).collect())
     }
+}
+
+/// Each domain with a row that rspamd finds for mail of another domain as well, and that other domain.
+pub fn shadowed(signing: &SigningTable, keys: &KeyTable) -> Vec<(SigningDomain, SigningDomain)> {
+    let rows = signing.signing(keys);
+    // In order, whatever begins with a domain stands right behind it.
+    let mut begins: Vec<&SigningDomain> = Vec::new();
+    let mut pairs = Vec::new();
+    for domain in rows.keys() {
+        while begins.last().is_some_and(|short| !domain.as_str().starts_with(short.as_str())) {
+            begins.pop();
+        }
+        pairs.extend(begins.last().map(|&short| (short.clone(), domain.clone())));
+        begins.push(domain);
+    }
+    pairs
 }
 
 /// What a key that is not kept as it should be costs with rspamd.

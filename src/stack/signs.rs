@@ -7,7 +7,7 @@ use super::relay::Relay;
 /// The signer beside Postfix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Signs {
-    /// OpenDKIM: refuses mail (451) while a key is missing
+    /// OpenDKIM
     Opendkim,
     /// rspamd, with nothing but its signing module
     Rspamd,
@@ -82,6 +82,7 @@ impl Signs {
             ("signer_name", self.name().to_owned()),
             ("signer_user", self.user().to_owned()),
             ("signer_conf", self.conf().to_owned()),
+            ("signer_account", words.account.to_owned()),
             ("signer_start", words.start.to_owned()),
             ("signer_check", words.check.to_owned()),
             ("signer_prepare", words.prepare.to_owned()),
@@ -97,6 +98,7 @@ impl Signs {
             Signs::Opendkim => Wording {
                 start: "exec /usr/sbin/opendkim -f -x /etc/opendkim.conf",
                 check: "opendkim -n -x /etc/opendkim.conf",
+                account: "",
                 prepare: "",
                 networks: "InternalHosts",
                 ends: "OpenDKIM ends so on SIGHUP",
@@ -105,6 +107,8 @@ impl Signs {
             Signs::Rspamd => Wording {
                 start: "exec /usr/bin/rspamd -f -u _rspamd -g _rspamd -c /etc/rspamd/rspamd.conf",
                 check: "rspamadm configtest -c /etc/rspamd/rspamd.conf >/dev/null",
+                account: "# Debian's package takes a user for its own only if the number is one of the system's.\n\
+                          RUN echo LAST_SYSTEM_UID=10199 >>/etc/adduser.conf\n\n",
                 prepare: "# rspamd compiles the list of all public suffixes at every start, for a scanner that is not here: one line will do.\n\
                           RUN echo com >/etc/rspamd/tld\n",
                 networks: "local_addrs",
@@ -156,7 +160,8 @@ struct Wording {
     start: &'static str,
     /// What finds a mistake in its configuration while the image is built.
     check: &'static str,
-    /// A step of the Dockerfile.
+    /// Steps of the Dockerfile: before anything is installed, and after its configuration came.
+    account: &'static str,
     prepare: &'static str,
     /// The setting that names whose mail is signed.
     networks: &'static str,

@@ -54,7 +54,8 @@ fn rspamd_in_a_container_signs_and_is_rotated_without_a_bad_message() {
     // What keeps the old record: the last use of each key, as rspamd's log has it.
     let log = Sources { queue: None, log: Some(lab.file("log/mail.log")) };
     let seen = evidence::gather(&log, chrono::Utc::now());
-    let last: Vec<String> = seen.last_signature.keys().map(|(domain, selector)| format!("{selector} {domain}")).collect();
+    let last: Vec<String> =
+        seen.last_signature.keys().map(|(domain, selector)| format!("{selector} {domain}")).collect();
     assert_eq!(last, [format!("s1 {DOMAIN}"), format!("s2 {DOMAIN}")], "{:?}", seen.unknown);
 
     // A worker that is born later begins with the tables of the day on which rspamd was started. The next run sees it.
@@ -97,24 +98,26 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     let key = key_file(&lab);
     let seen = fs::metadata(&key).unwrap();
     assert_eq!((seen.uid(), seen.gid(), seen.mode() & 0o7777), (SIGNER, SIGNER, 0o400));
-    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 ok"]);
+    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 ok", "KEY006 ok"]);
 
     // A key that only root may read. rspamd keeps what it has read, so it begins anew, as it would after a crash.
     chown(&key, Some(0), Some(0)).unwrap();
     docker_ok(&["restart", "-t", "5", HOSTNAME]);
-    until("the mail host greets", 60, || docker(&["exec", HOSTNAME, "test", "-S", "/run/milter/rspamd.sock"]).status.success());
+    until("the mail host greets", 60, || {
+        docker(&["exec", HOSTNAME, "test", "-S", "/run/milter/rspamd.sock"]).status.success()
+    });
     until("it refuses mail", 60, || {
         let said = send_one(&APP, "no-key", "someone@sink.example").err();
         said.is_some_and(|said| said.contains("there is no signature for this message"))
     });
     assert!(!docker(&["exec", HOSTNAME, "check-signing"]).status.success(), "the healthcheck sees it");
-    assert_eq!(doctor(&lab), ["DKIM005 fail", "KEY003 fail"]);
+    assert_eq!(doctor(&lab), ["DKIM005 fail", "KEY003 fail", "KEY006 ok"]);
 
     // Others may read it: rspamd signs and says nothing, so somebody else has to.
     chown(&key, Some(SIGNER), Some(SIGNER)).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     until("it signs again", 30, || docker(&["exec", HOSTNAME, "check-signing"]).status.success());
-    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 warn"]);
+    assert_eq!(doctor(&lab), ["DKIM005 ok", "KEY003 warn", "KEY006 ok"]);
 
     // Tables that are replaced by renaming, as editors do: a mounted directory shows it.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
@@ -127,6 +130,9 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     };
     put("# nobody\n");
     until("nothing is signed for", 30, || send_one(&APP, "no-row", "someone@sink.example").is_err());
+    let longer = rows.replace(&format!("@{DOMAIN}"), &format!("@{DOMAIN}.au"));
+    put(&format!("{rows}{longer}"));
+    assert!(doctor(&lab).contains(&"KEY006 fail".to_owned()), "two domains that begin alike: {:?}", doctor(&lab));
     put(&rows);
     until("it signs again", 30, || docker(&["exec", HOSTNAME, "check-signing"]).status.success());
     nothing_bad(&[], &lab.received());
@@ -139,12 +145,13 @@ fn key_file(lab: &Lab) -> PathBuf {
 /// `ID result` of what concerns the signer.
 fn doctor(lab: &Lab) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dkimctl"));
-    command.args(["doctor", "--container", HOSTNAME, "--only", "KEY003,DKIM005", "--json"]);
+    command.args(["doctor", "--container", HOSTNAME, "--only", "KEY003,KEY006,DKIM005", "--json"]);
     let output = command.current_dir(lab.file("secure")).env("HOME", lab.dir.path()).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let checks = document["checks"].as_array().unwrap().iter();
-    let mut seen: Vec<String> =
-        checks.map(|check| format!("{} {}", check["id"].as_str().unwrap(), check["result"].as_str().unwrap())).collect();
+    let mut seen: Vec<String> = checks
+        .map(|check| format!("{} {}", check["id"].as_str().unwrap(), check["result"].as_str().unwrap()))
+        .collect();
     seen.sort();
     seen
 }

@@ -15,6 +15,10 @@ mod spaces;
 #[allow(dead_code)]
 mod opendkimd;
 
+#[path = "../servers/rspamdd.rs"]
+#[allow(dead_code)]
+mod rspamdd;
+
 mod clock;
 mod lab;
 mod records;

@@ -44,7 +44,7 @@ fn user() -> Option<nix::unistd::User> {
 
 impl Rspamdd {
     pub fn start() -> Rspamdd {
-        let daemon = Rspamdd { dir: directory(), port: crate::servers::opendkimd::free_port(), child: None };
+        let daemon = Rspamdd { dir: directory(), port: super::opendkimd::free_port(), child: None };
         for below in ["run", "keys", "tables"] {
             fs::create_dir(daemon.dir.join(below)).unwrap();
         }
