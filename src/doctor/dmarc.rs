@@ -2,8 +2,8 @@
 
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::record::dmarc::lint::lint;
-use dkimctl_state::record::lint::Severity as Weight;
 use dkimctl_state::record::dmarc::{Policy, looks_like_dmarc, read};
+use dkimctl_state::record::lint::Severity as Weight;
 
 use super::finding::{Findings, Severity, Tier};
 use super::patient::Profile;
