@@ -22,6 +22,12 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
         }
     }
     for mta in patient.written().mtas() {
+        let service = mta.service;
+        if let (Some(hostname), None) = (&service.hostname, &service.domainname)
+            && let Some(name) = hostname.value.known().filter(|name| name.contains('.'))
+        {
+            findings.ok("HELO004", Tier::Files, &service.name, said::one_name(&service.name, name));
+        }
         written(&mta, findings);
     }
     in_force(patient, findings);

@@ -25,10 +25,17 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
 fn compose_secrets(patient: &Patient, findings: &mut Findings) {
     for project in &patient.written().projects {
         for service in &project.services {
-            let from_files = service.secrets.iter().filter(|secret| {
-                matches!(project.secrets.get(&secret.source), Some(SecretSource::File(_))) && !secret.access.is_empty()
-            });
-            for secret in from_files {
+            let of_file = |source: &str| matches!(project.secrets.get(source), Some(SecretSource::File(_)));
+            let from_files: Vec<_> = service.secrets.iter().filter(|secret| of_file(&secret.source)).collect();
+            if !from_files.is_empty() && from_files.iter().all(|secret| secret.access.is_empty()) {
+                findings.ok(
+                    "KEY004",
+                    Tier::Files,
+                    &service.name,
+                    said::access_of_host(&service.name, from_files.len()),
+                );
+            }
+            for secret in from_files.into_iter().filter(|secret| !secret.access.is_empty()) {
                 let set: Vec<String> = secret.access.iter().map(|(key, value, _)| format!("{key}: {value}")).collect();
                 let origin = secret.access.first().map_or(secret.origin, |(.., origin)| *origin);
                 let said = said::ignored_access(&service.name, &secret.source, &set.join(", "));

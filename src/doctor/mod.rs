@@ -33,10 +33,12 @@ pub mod postfix;
 pub mod queue;
 pub mod relay_probe;
 pub mod relay_trust;
+pub mod rspamd;
 pub mod safekeys;
 pub mod settings;
 pub mod signer;
 pub mod spf;
+pub mod syslog;
 pub mod tables;
 pub mod written;
 

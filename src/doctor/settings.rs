@@ -6,6 +6,7 @@ use super::finding::{Findings, Place, Severity, Tier};
 use super::patient::Patient;
 use super::postfix::effective::Effective;
 use super::postfix::main_cf::{MainCf, master_cf};
+use super::syslog::{self, Kept};
 use super::written::{Kind, Mta};
 use crate::report::doctor::settings as said;
 
@@ -291,11 +292,25 @@ fn log_in_force(container: &Container, postfix: &Effective, findings: &mut Findi
     let file = postfix.value("maillog_file");
     if file == "/dev/stdout" || !file.is_empty() && container.mount_of(file).is_some() {
         findings.ok("PF004", Tier::Effective, LOG, said::log_to(file));
-    } else if file.is_empty() && (container.mount_of("/dev/log").is_some() || container.mount_of("/var/log").is_some())
-    {
-        findings.ok("PF004", Tier::Effective, LOG, said::log_to("syslog"));
-    } else {
+    } else if !file.is_empty() {
         findings.found("PF004", Tier::Effective, LOG, said::log_is_lost(file));
+    } else if container.mount_of("/dev/log").is_some() {
+        findings.ok("PF004", Tier::Effective, LOG, said::log_to("the host's syslog"));
+    } else {
+        match syslog::look(container) {
+            Ok(Kept::In(path)) => {
+                findings.ok("PF004", Tier::Effective, LOG, said::log_to(&format!("syslog, and to {path}")))
+            }
+            Ok(Kept::Printed) => {
+                findings.ok("PF004", Tier::Effective, LOG, said::log_to("syslog, and to standard output"))
+            }
+            Ok(Kept::Lost | Kept::NobodyListens) => {
+                findings.found("PF004", Tier::Effective, LOG, said::log_is_lost(file));
+            }
+            Err(error) => {
+                findings.unknown("PF004", Tier::Effective, LOG, said::not_asked(&error.to_string()));
+            }
+        }
     }
 }
 

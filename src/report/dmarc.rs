@@ -13,7 +13,7 @@ use dkimctl_state::record::dmarc::lint::Finding;
 use dkimctl_state::record::lint::Severity;
 use serde::Serialize;
 
-use super::{Paint, Report};
+use super::{Paint, Report, words};
 use crate::dmarc::authorization;
 use crate::dmarc::ingest::{Entry, Status, Totals};
 
@@ -118,6 +118,9 @@ impl Standing {
 
 impl Report for StatusReport {
     fn text(&self, paint: Paint) -> String {
+        if self.domains.is_empty() {
+            return words::nothing("No DMARC record is looked after yet.", "dkimctl dmarc adopt DOMAIN", paint);
+        }
         self.domains.iter().map(|standing| standing_text(standing, paint)).collect()
     }
 }

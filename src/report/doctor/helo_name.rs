@@ -16,6 +16,10 @@ pub fn both_names(service: &str, hostname: &Text, domainname: &Text) -> Said {
     }
 }
 
+pub fn one_name(service: &str, name: &str) -> String {
+    format!("service {service} has `hostname: {name}`, and no `domainname`")
+}
+
 pub fn written_name(by: &str, name: &str) -> String {
     format!("{name} ({by})")
 }

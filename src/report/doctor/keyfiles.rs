@@ -3,6 +3,11 @@
 use crate::doctor::finding::Said;
 use crate::doctor::patient::OurKey;
 
+pub fn access_of_host(service: &str, secrets: usize) -> String {
+    let are = if secrets == 1 { "one secret" } else { "secrets" };
+    format!("service {service} takes {are} from files as they lie on the host")
+}
+
 pub fn ignored_access(service: &str, secret: &str, set: &str) -> Said {
     let quoted = set.contains("mode: 0") || set.contains("mode: 3");
     let octal = if quoted { "" } else { "; in quotes, some versions even read the mode as a decimal number" };
