@@ -31,8 +31,10 @@ impl Searched {
     }
 }
 
-/// What is looked at before it is known what a file is.
-const BEGINNING: usize = 64 << 10;
+/// What is looked at before it is known what a file is: the first block of a tar archive is the longest.
+const BEGINNING: usize = 512;
+/// Octets that are unpacked from at a time.
+const PACKED: usize = 64 << 10;
 
 impl Walk<'_> {
     /// Searches one file, and below it as deep as the limits allow. What was found before an error is found.
@@ -107,7 +109,7 @@ impl Walk<'_> {
         depth: usize,
         found: &mut Vec<Found>,
     ) -> io::Result<()> {
-        let unpacked = unpack::unpack(packing, io::BufReader::with_capacity(BEGINNING, input));
+        let unpacked = unpack::unpack(packing, io::BufReader::with_capacity(PACKED, input));
         let mut unpacked = Peeked::new(Metered { input: unpacked, spent, limit })?;
         if !tarball::begins_with_member(&unpacked.head) {
             return self.search(path, &mut unpacked, depth + 1).into(found);
@@ -148,7 +150,7 @@ impl Walk<'_> {
             let mut data = Metered { input: data, spent, limit };
             self.search(&member, &mut data, depth + 1).into(found)
         };
-        let closed = zipped::members(&mut io::BufReader::with_capacity(BEGINNING, input), &mut show)?;
+        let closed = zipped::members(&mut io::BufReader::with_capacity(PACKED, input), &mut show)?;
         self.image.closed += closed;
         Ok(())
     }
@@ -176,7 +178,7 @@ impl File<'_> {
     /// Reads until it is known what the file is.
     fn begin(&mut self, scanner: &mut Scanner, beginning: &mut Zeroizing<Vec<u8>>) {
         beginning.reserve_exact(BEGINNING);
-        while beginning.len() < 512 {
+        while beginning.len() < BEGINNING {
             match self.read(scanner, BEGINNING - beginning.len()) {
                 Some(octets) if !octets.is_empty() => beginning.extend_from_slice(octets),
                 _ => return,
