@@ -274,6 +274,9 @@ pub enum ProviderError {
     RateLimited { after: Option<Duration> },
     #[error("{0}")]
     Unreachable(String),
+    /// Somebody was told what to do, and has not done it yet.
+    #[error("{0}")]
+    ByHand(String),
     #[error("{code}: {message}")]
     Rejected { code: String, message: String },
 }

@@ -194,11 +194,9 @@ fn agree(a: AtName, b: AtName, server: &str) -> AtName {
 }
 
 fn not_yet() -> ProviderError {
-    ProviderError::Rejected {
-        code: "by hand".into(),
-        message: "the name servers do not all show it yet; make the change as printed, then run the same command again"
-            .into(),
-    }
+    let sentence =
+        "the name servers do not all show it yet; make the change as printed, then run the same command again";
+    ProviderError::ByHand(sentence.to_owned())
 }
 
 /// What to do, with the text in both forms: as a zone file has it, and in one piece for forms that split it themselves.

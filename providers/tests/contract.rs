@@ -1,10 +1,8 @@
 //! What every DNS host has to do for us, as one table, run against each host that can run here. At its end every host
 //! lists what the rows have left.
 //!
-//! Not of this table, because a host has no part in them: propagation as seen by name servers (src/observe/tests.rs,
-//! tests/observe.rs), what a pre-publication look may ask (there, "the resolver is asked for zones and servers only"),
-//! when a record may go (state/src/lifecycle/rotation_tests.rs), names that lead elsewhere and a kill between a change
-//! and its record (tests/hosts).
+//! A host alone has no part in some of what is asked (propagation, when a record may go, where a name leads): [`whole`]
+//! lists all of it, each behaviour with its rows and tests, and is checked.
 //!
 //! The records are set up and looked at past the provider under test: by nsupdate and plain questions on real
 //! servers, by hand in the file, by the back door in memory.
@@ -33,6 +31,8 @@ mod rows;
 mod servers;
 #[path = "contract/table.rs"]
 mod table;
+#[path = "contract/whole.rs"]
+mod whole;
 
 use hosts::{
     CloudflareBench, EmulatorBench, FileBench, MemoryBench, PdnsBench, Route53Bench, UpdateBench, cloudflare_at,
@@ -44,9 +44,10 @@ use servers::http::{HttpServer, Response};
 use servers::{Bind, CloudflareFake, Knot, Pdns, Route53Fake, TestKey, TestZone, free_port, servers_or_skip};
 use table::{dkim, table};
 
-/// Whether the long runs are wanted, as in CI.
-fn full() -> bool {
-    std::env::var_os("DKIMCTL_NO_SKIP").is_some_and(|value| value == "1")
+/// A zone's first selector.
+fn publish(zone: &Zone) -> Guarded {
+    let op = Op::Add { name: format!("{KEY}.{}", zone.name).parse().unwrap(), text: dkim('A').into(), ttl: 300 };
+    Guarded { op, seen: AtName::Absent }
 }
 
 // ---- the table, at each host -------------------------------------------------------------------------------------

@@ -79,6 +79,14 @@ pub enum Mistake {
     RsaBits(u16),
     #[error("a TTL of {ttl} s is less than the {least} s that [provider.{provider}] can do")]
     TtlTooLow { ttl: u32, least: u32, provider: String },
+    #[error(
+        "a TTL of {ttl} s is not the {fixed} s that all records of [provider.{provider}] have, for its host tells none"
+    )]
+    TtlFixed { ttl: u32, fixed: u32, provider: String },
+    #[error(
+        "the record of an RSA key of {bits} bits has {octets} octets, and [provider.{provider}] holds texts of {most} at most"
+    )]
+    TextTooLong { bits: u16, octets: usize, most: usize, provider: String },
     #[error("{0}")]
     Policy(#[from] PolicyError),
     #[error("{0}")]
@@ -155,6 +163,10 @@ impl Mistake {
             Mistake::EmptyList(key) => format!("name at least one, or remove `{key}` to take the default"),
             Mistake::RsaBits(_) => "write 2048, 3072 or 4096".into(),
             Mistake::TtlTooLow { least, .. } => format!("write ttl = {least} or more"),
+            Mistake::TtlFixed { fixed, provider, .. } => {
+                format!("write ttl = {fixed}, or change `default_ttl` in [provider.{provider}]")
+            }
+            Mistake::TextTooLong { .. } => "write rsa_bits = 2048, or name another provider".into(),
             Mistake::Name(_) | Mistake::Span(_) | Mistake::Policy(_) | Mistake::Recipient(_) | Mistake::Other(_) => {
                 return None;
             }

@@ -3,11 +3,15 @@
 //!
 //! Several groups need the same look; [`super::patient::Seen`] keeps it for the run.
 
-use dkimctl_state::name::SigningDomain;
+use std::net::SocketAddr;
+
+use dkimctl_providers::wire::to_name;
+use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::time::{Span, Time};
+use hickory_proto::rr::Name;
 use rayon::prelude::*;
 
-use super::clock::{self, Witness};
+use super::clock::{self, Witness, cookie};
 use super::container::Container;
 use super::dkim::{self, look as dkim_look};
 use super::finding::{Findings, Tier};
@@ -16,7 +20,7 @@ use super::net::look::{Ask, Named, look};
 use super::net::{self, judge};
 use super::patient::{Patient, Reach};
 use super::signer::{self, Kind};
-use super::{dmarc as dmarc_check, helo as helo_check, relay as relay_check, rspamd, safekeys, spf as spf_check};
+use super::{dmarc as dmarc_check, helo_seen, relay_probe, rspamd, safekeys, spf as spf_check};
 use crate::config::Observe;
 use crate::dmarc::look as dmarc_look;
 use crate::host::settings::HostSettings;
@@ -54,18 +58,47 @@ pub fn helo(patient: &Patient, findings: &mut Findings) {
         ids.iter().for_each(|id| findings.skip(id, "HELO", say::net::nobody_named()));
     } else if let Some(out) = way_out(patient, &ids, findings) {
         if let (Some(helo), None) = (&out.helo, patient.container.there()) {
-            helo_check::in_force(helo, findings);
+            helo_seen::in_force(helo, findings);
         }
-        helo_check::judge(out, findings);
+        helo_seen::judge(out, findings);
     }
 }
 
 pub fn clock(patient: &Patient, findings: &mut Findings) {
     let Some(out) = way_out(patient, &["SYS001"], findings) else { return };
-    let mut witnesses = clock::of_peers(out);
-    witnesses.extend(clock_inside(patient));
     let policy = patient.ours.config.as_ref().map(|config| config.policy.clone()).unwrap_or_default();
-    clock::judge(&witnesses, policy.clock_tolerance, findings);
+    let mut witnesses = clock::of_peers(out);
+    // A peer may be wrong itself, so a second opinion is asked for; that it agrees is enough.
+    if !witnesses.iter().any(|witness| witness.distance() <= policy.clock_tolerance) {
+        witnesses.extend(clocks_of_name_servers(patient, out));
+    }
+    witnesses.extend(clock_inside(patient));
+    let on_this_machine = place(patient).is_some_and(|place| place.inside.is_here() || place.inside.network.is_some());
+    let kept_by_ntp = witnesses.is_empty() && on_this_machine && clock::kept_by_ntp();
+    clock::judge(&witnesses, kept_by_ntp, policy.clock_tolerance, findings);
+}
+
+/// So many name servers are asked for the time at most.
+const MOST_CLOCKS: usize = 6;
+
+/// The name servers that are asked other things anyway: those of the HELO name and of the domains that sign, and the
+/// resolvers.
+fn clocks_of_name_servers(patient: &Patient, out: &net::Facts) -> Vec<Witness> {
+    let lookup = configured::lookup(&observe(patient));
+    let helo = out.helo.as_ref().and_then(|helo| helo.name.parse::<Fqdn>().ok());
+    let domains = patient.signing_domains();
+    let names = helo.into_iter().chain(domains.iter().take(2).map(|domain| domain.as_fqdn().clone()));
+    let mut asked: Vec<(SocketAddr, Name)> = Vec::new();
+    for name in names.map(|name| to_name(&name)) {
+        let servers = lookup.served_at(&name).into_iter().chain(lookup.config().resolvers.iter().copied());
+        for server in servers {
+            if asked.len() < MOST_CLOCKS && asked.iter().all(|(known, _)| *known != server) {
+                asked.push((server, name.clone()));
+            }
+        }
+    }
+    let options = lookup.config().options;
+    asked.par_iter().filter_map(|(server, name)| cookie::ask(*server, name, options)).collect()
 }
 
 /// The container's own clock: it is the host's, unless somebody took care that it is not.
@@ -142,10 +175,10 @@ pub fn dmarc(patient: &Patient, findings: &mut Findings) {
 
 pub fn relay(patient: &Patient, findings: &mut Findings) {
     let Some(target) = patient.probe_relay.as_ref().filter(|_| !patient.offline) else { return };
-    match relay_check::look(target, &patient.public) {
-        Ok(tries) => relay_check::judge(&tries, findings),
+    match relay_probe::look(target, &patient.public) {
+        Ok(tries) => relay_probe::judge(&tries, findings),
         Err(why) => {
-            findings.unknown("RELAY001", Tier::Observed, target, say::relay::no_target(&why));
+            findings.unknown("RELAY001", Tier::Observed, target, say::relay_probe::no_target(&why));
         }
     }
 }

@@ -32,8 +32,8 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
     }
     if let Some(files) = &patient.files {
         for path in files.named(|name| name == "master.cf") {
-            let chrooted =
-                master_cf(&files.text(path).unwrap_or_default()).into_iter().find(|service| service.chroot == "y");
+            let services = master_cf(&files.text(path).unwrap_or_default());
+            let chrooted = services.into_iter().find(|service| service.chroot == "y" && asks_names(&service.command));
             if let Some(service) = chrooted {
                 let place = Place::line(path.display().to_string(), service.line);
                 findings
@@ -44,6 +44,11 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
         }
     }
     in_force(patient, findings);
+}
+
+/// The programs of Postfix that look names up; the others lose nothing in a chroot.
+fn asks_names(command: &str) -> bool {
+    ["smtp", "smtpd", "lmtp", "postscreen", "qmqpd", "trivial-rewrite", "verify"].contains(&command)
 }
 
 fn parameters(main: &MainCf, file: &str, renderer: Option<&std::path::Path>, findings: &mut Findings) {

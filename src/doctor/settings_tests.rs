@@ -66,7 +66,7 @@ fn the_log_lasts() {
 fn a_chroot_that_is_written_down() {
     let master = ("smtp/master.cf", "smtp inet n - y - - smtpd\n");
     assert_eq!(written("", "a = 1\n", &[master], "PF001"), ["warn smtp/master.cf:1"]);
-    let master = ("smtp/master.cf", "smtp inet n - n - - smtpd\n");
+    let master = ("smtp/master.cf", "smtp inet n - n - - smtpd\nclean unix n - y - 0 cleanup\n");
     assert!(written("", "a = 1\n", &[master], "PF001").is_empty());
 }
 

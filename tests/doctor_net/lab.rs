@@ -166,6 +166,20 @@ impl Lab {
         }
     }
 
+    /// A Knot at .28 that has no zone, hands out cookies, and is ten minutes ahead. (BIND's allocator and libfaketime do
+    /// not get on.)
+    pub fn serve_names_late(&mut self) {
+        let dir = self.0.directory("late").display().to_string();
+        let conf = format!("{dir}/knot.conf");
+        let text = format!(
+            "server:\n  listen: 203.0.113.28@53\n  rundir: {dir}\ndatabase:\n  storage: {dir}\n\
+             template:\n  - id: default\n    global-module: mod-cookies\n"
+        );
+        fs::write(&conf, text).unwrap();
+        self.0.spawn("world", "late.conf", &["faketime", "-m", "-f", "+10m", "knotd", "-c", &conf]);
+        self.0.wait_for_port("world", "203.0.113.28:53");
+    }
+
     /// An Exim that takes EHLO, and denies or accepts recipients. `before` comes before its name: another clock.
     pub fn serve_mail(&mut self, addresses: &str, verdict: &str, before: &[&str]) {
         self.0.serve_mail("world", PEER, addresses, verdict, before);

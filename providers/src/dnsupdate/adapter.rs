@@ -9,19 +9,11 @@ use dkimctl_state::name::Fqdn;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
 use tokio::runtime::{Builder, Runtime};
 
+use super::DESCRIPTOR;
 use super::hosts::Host;
 use crate::http::Secret;
 use crate::run::{self, Calls, Job, Sent};
 use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Zone};
-
-pub static DESCRIPTOR: Descriptor = Descriptor {
-    code: "dnsupdate",
-    name: "Other hosts, through the crate dns-update",
-    credentials: "the host's token, or its key and secret on two lines",
-    least_rights: "whatever the host offers that is narrowest; most offer one token for everything",
-    rights_template: "",
-    docs: "https://docs.rs/dns-update",
-};
 
 pub struct Config {
     pub host: &'static Host,

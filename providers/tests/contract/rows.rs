@@ -27,7 +27,7 @@ const HOSTS: &[&str] =
 pub const BY_CRATE: &[&str] = &["bind by crate", "powerdns by crate", "desec", "digitalocean"];
 
 pub struct Row {
-    name: &'static str,
+    pub name: &'static str,
     story: &'static str,
     hosts: Vec<&'static str>,
     events: Vec<Event>,

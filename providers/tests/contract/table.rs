@@ -93,6 +93,11 @@ pub fn table() -> Vec<Row> {
             .put(KEY, 300, &[chunked(a, 255)])
             .apply(vec![add(KEY, a, 300)], &[Already])
             .holds(KEY, 300, &[chunked(a, 255)]),
+        row("replacement refused", "a new value that the host refuses leaves the old one in its place")
+            .on(&["bind", "knot", "cloudflare", "route53"])
+            .put(KEY, 300, &[chunked(a, 255)])
+            .apply(vec![replace(KEY, a, &"x".repeat(70_000), 300)], &[Refused])
+            .holds(KEY, 300, &[chunked(a, 255)]),
         row("two keys beforehand", "two values where one is to be: nothing is added, and both are shown")
             .and(BY_CRATE)
             .put(KEY, 300, &[chunked(a, 255), chunked(b, 255)])

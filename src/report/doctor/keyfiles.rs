@@ -38,10 +38,10 @@ pub fn too_many(files: usize) -> Said {
 fn named(key: Option<&OurKey>) -> String {
     match key {
         Some(key) if key.is_live() => {
-            format!("the key of {}._domainkey.{}, live in DNS", key.selector, key.domain)
+            format!("holds the key of {}._domainkey.{}, live in DNS", key.selector, key.domain)
         }
-        Some(key) => format!("the key of {}._domainkey.{}", key.selector, key.domain),
-        None => "a private key".to_owned(),
+        Some(key) => format!("holds the key of {}._domainkey.{}", key.selector, key.domain),
+        None => "holds a private key".to_owned(),
     }
 }
 
@@ -54,7 +54,7 @@ fn rotate(key: Option<&OurKey>) -> String {
 
 pub fn tracked(path: &str, key: Option<&OurKey>) -> Said {
     Said {
-        evidence: format!("{path} is {}, and tracked by git: every clone has it, for ever", named(key)),
+        evidence: format!("{path} {}, and is tracked by git: every clone has it, for ever", named(key)),
         fix: format!("git rm --cached {path} && echo {path} >> .gitignore\n{}", rotate(key)),
     }
 }
@@ -65,8 +65,15 @@ pub fn readable(path: &str, mode: u32, key: Option<&OurKey>) -> Said {
         None => String::new(),
     };
     Said {
-        evidence: format!("{path} is {}, and may be read by everybody on this host (mode {mode:04o})", named(key)),
+        evidence: format!("{path} {}, and may be read by everybody on this host (mode {mode:04o})", named(key)),
         fix: format!("chmod 0600 {path}, with the signer's uid as its owner{or_else}"),
+    }
+}
+
+pub fn mode_unknown(path: &str, key: Option<&OurKey>) -> Said {
+    Said {
+        evidence: format!("{path} {}, and its owner and mode could not be asked for", named(key)),
+        fix: format!("ls -l {path}"),
     }
 }
 

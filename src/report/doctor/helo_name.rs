@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::doctor::compose::interpolate::Text;
 use crate::doctor::finding::Said;
-use crate::doctor::names::Fault;
+use crate::doctor::helo_name::Fault;
 
 pub fn both_names(service: &str, hostname: &Text, domainname: &Text) -> Said {
     Said {

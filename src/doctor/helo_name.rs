@@ -5,7 +5,7 @@ use super::container::Container;
 use super::finding::{Findings, Place, Severity, Tier};
 use super::patient::Patient;
 use super::written::{Kind, Mta};
-use crate::report::doctor::names as said;
+use crate::report::doctor::helo_name as said;
 
 /// What HELO001 is about, at every tier.
 pub const HELO: &str = "HELO";
@@ -225,5 +225,5 @@ pub fn fault(name: &str, id: &str) -> Option<Fault> {
 }
 
 #[cfg(test)]
-#[path = "names_tests.rs"]
+#[path = "helo_name_tests.rs"]
 mod tests;
