@@ -5,10 +5,9 @@
 //! environment, which every user of the machine may read.
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread;
+
+use crate::command::{self, Call, CommandError, Ran};
 
 /// A container, by whatever stays the same when it is made anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub enum ContainerError {
     #[error(
         "`{engine}` could not be run, so {container} is not reached: is the engine installed, and in the PATH of this user?"
     )]
-    Spawn { engine: String, container: String, source: io::Error },
+    Spawn { engine: String, container: String, source: CommandError },
     #[error(
         "{container} cannot be reached ({said}), and nothing was changed in it: start it, then run the same command again"
     )]
@@ -78,16 +77,16 @@ impl Container {
         arguments.push(&name);
         arguments.extend(argv);
         let output = self.engine(&arguments, stdin)?;
-        if output.status.success() {
+        if output.is_ok() {
             return Ok(output.stdout);
         }
         let said = said(&output);
         let not_there = ["No such container", "is not running", "is restarting", "is paused"];
-        let engines_own = output.status.code().is_some_and(|code| ENGINES_OWN.contains(&code));
+        let engines_own = output.code.is_some_and(|code| ENGINES_OWN.contains(&code));
         if not_there.iter().any(|words| said.contains(words)) || engines_own && said.contains("OCI runtime") {
             return Err(ContainerError::NotRunning { container: self.to_string(), said });
         }
-        Err(ContainerError::Failed { doing, container: self.to_string(), status: output.status.to_string(), said })
+        Err(ContainerError::Failed { doing, container: self.to_string(), status: output.ending(), said })
     }
 
     /// Runs the engine itself, which has to succeed.
@@ -98,12 +97,12 @@ impl Container {
         stdin: Option<&[u8]>,
     ) -> Result<Vec<u8>, ContainerError> {
         let output = self.engine(arguments, stdin)?;
-        match output.status.success() {
+        match output.is_ok() {
             true => Ok(output.stdout),
             false => Err(ContainerError::Failed {
                 doing,
                 container: self.to_string(),
-                status: output.status.to_string(),
+                status: output.ending(),
                 said: said(&output),
             }),
         }
@@ -123,28 +122,15 @@ impl Container {
         ids.lines().next().map(str::to_owned).ok_or_else(|| ContainerError::NoTask(service.clone()))
     }
 
-    fn engine(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Result<Output, ContainerError> {
+    /// Without a limit of time: what is done inside may rightly take long, and half of it is no use.
+    fn engine(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Result<Ran, ContainerError> {
         let (program, first) = self.engine.split_first().map_or(("docker", &[][..]), |(p, rest)| (p.as_str(), rest));
-        let failed = |source| ContainerError::Spawn { engine: program.to_owned(), container: self.to_string(), source };
-        let mut child = Command::new(program)
-            .args(first)
-            .args(arguments)
-            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let pipe = child.stdin.take();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                if let (Some(mut pipe), Some(bytes)) = (pipe, stdin) {
-                    // A command that does not read to the end says so by its status.
-                    let _ = pipe.write_all(bytes);
-                }
-            });
-            child.wait_with_output()
+        let args: Vec<&str> = first.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        command::run(Call { program, args: &args, stdin, ..Call::default() }).map_err(|source| ContainerError::Spawn {
+            engine: program.to_owned(),
+            container: self.to_string(),
+            source,
         })
-        .map_err(failed)
     }
 }
 
@@ -175,7 +161,7 @@ impl fmt::Display for Container {
     }
 }
 
-fn said(output: &Output) -> String {
+fn said(output: &Ran) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: String = said.trim().chars().take(500).collect();
     if said.is_empty() { "it said nothing".to_owned() } else { said }

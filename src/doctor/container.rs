@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::engine::{Engine, EngineError, Ran};
+use super::engine::Engine;
+use crate::command::{self, CommandError, Ran};
 
 /// A container. Commands are run in it as root, once each: the doctor only looks, so an answer stays true for a run.
 pub struct Container {
@@ -47,10 +48,10 @@ pub struct Published {
 }
 
 impl Container {
-    pub fn open(engine: Arc<dyn Engine>, name: &str) -> Result<Container, EngineError> {
+    pub fn open(engine: Arc<dyn Engine>, name: &str) -> Result<Container, CommandError> {
         let args = ["container", "inspect", name];
         let ran = engine.run(&args)?;
-        let refused = |said: String| EngineError::Refused { command: super::engine::spelled("docker", &args), said };
+        let refused = |said: String| CommandError::Refused { command: command::spelled("docker", &args), said };
         if !ran.is_ok() {
             return Err(refused(ran.complaint()));
         }
@@ -60,7 +61,7 @@ impl Container {
     }
 
     /// Runs a command inside. One that ended badly is no error: see [`Ran`].
-    pub fn exec(&self, argv: &[&str]) -> Result<Ran, EngineError> {
+    pub fn exec(&self, argv: &[&str]) -> Result<Ran, CommandError> {
         let key: Vec<String> = argv.iter().map(|&arg| arg.to_owned()).collect();
         if let Some(ran) = self.asked.lock().expect("no panic holds it").get(&key) {
             return Ok(ran.clone());
@@ -70,7 +71,7 @@ impl Container {
         let ran = self.engine.run(&args)?;
         // 126 and 127: the engine, or a shell, could not start it. Then stderr says whether the container runs at all.
         if !ran.is_ok() && is_engines_own(&ran) {
-            return Err(EngineError::Refused {
+            return Err(CommandError::Refused {
                 command: format!("docker exec {} {}", self.name, argv.join(" ")),
                 said: ran.complaint(),
             });
@@ -80,11 +81,11 @@ impl Container {
     }
 
     /// What a command that must succeed wrote.
-    pub fn ask(&self, argv: &[&str]) -> Result<String, EngineError> {
+    pub fn ask(&self, argv: &[&str]) -> Result<String, CommandError> {
         let ran = self.exec(argv)?;
         match ran.is_ok() {
             true => Ok(ran.stdout()),
-            false => Err(EngineError::Refused {
+            false => Err(CommandError::Refused {
                 command: format!("docker exec {} {}", self.name, argv.join(" ")),
                 said: ran.complaint(),
             }),
@@ -92,12 +93,12 @@ impl Container {
     }
 
     /// A file as it is seen inside; `None` if it is not there.
-    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CommandError> {
         let ran = self.exec(&["cat", "--", path])?;
         match ran.is_ok() {
             true => Ok(Some(ran.stdout)),
             false if ran.complaint().contains("No such file") => Ok(None),
-            false => Err(EngineError::Refused {
+            false => Err(CommandError::Refused {
                 command: format!("docker exec {} cat {path}", self.name),
                 said: ran.complaint(),
             }),

@@ -8,14 +8,14 @@ use super::*;
 struct Recorded(Mutex<Vec<(Vec<&'static str>, Ran)>>);
 
 impl Engine for Recorded {
-    fn run(&self, args: &[&str]) -> Result<Ran, EngineError> {
+    fn run(&self, args: &[&str]) -> Result<Ran, CommandError> {
         let mut answers = self.0.lock().unwrap();
         let found = answers.iter().position(|(wanted, _)| args.ends_with(wanted));
         let at = found.unwrap_or_else(|| panic!("nobody recorded {args:?}"));
         Ok(answers.remove(at).1)
     }
 
-    fn stream(&self, _: &[&str]) -> Result<Box<dyn std::io::Read + Send>, EngineError> {
+    fn stream(&self, _: &[&str]) -> Result<Box<dyn std::io::Read + Send>, CommandError> {
         unreachable!("nothing is streamed here")
     }
 }
@@ -86,7 +86,7 @@ fn an_engine_that_could_not_run_it_is_an_error() {
         ran(126, "", "OCI runtime exec failed: exec failed: permission denied"),
     ] {
         let container = container(vec![(vec!["cat", "--", "/x"], refused)]);
-        assert!(matches!(container.read("/x"), Err(EngineError::Refused { .. })));
+        assert!(matches!(container.read("/x"), Err(CommandError::Refused { .. })));
     }
 }
 

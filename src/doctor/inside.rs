@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 
 use super::container::Container;
-use super::engine::{self, EngineError, Ran};
+use crate::command::{self, Call, CommandError, Ran};
 
 /// Where the mail server and its signer run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,7 +30,7 @@ pub struct Inside {
 #[derive(Debug, thiserror::Error)]
 pub enum InsideError {
     #[error(transparent)]
-    Command(#[from] EngineError),
+    Command(#[from] CommandError),
     #[error("the container's network cannot be entered ({0}); root can, and so could a bash in the container")]
     Network(String),
     #[error("{path} cannot be read there: {why}")]
@@ -63,15 +63,21 @@ impl Inside {
     }
 
     /// Runs a command inside.
-    pub fn run(&self, command: &[&str]) -> Result<Ran, EngineError> {
+    pub fn run(&self, command: &[&str]) -> Result<Ran, CommandError> {
         self.run_within(command, PATIENCE)
     }
 
     /// Runs a command inside, and ends it when the time is over.
-    pub fn run_within(&self, command: &[&str], patience: Duration) -> Result<Ran, EngineError> {
+    pub fn run_within(&self, command: &[&str], patience: Duration) -> Result<Ran, CommandError> {
         let mut argv = self.exec.iter().map(String::as_str).chain(command.iter().copied());
         let program = argv.next().unwrap_or("true");
-        engine::run(program, &argv.collect::<Vec<_>>(), &[("LC_ALL", "C")], None, patience)
+        command::run(Call {
+            program,
+            args: &argv.collect::<Vec<_>>(),
+            environment: &[("LC_ALL", "C")],
+            timeout: Some(patience),
+            ..Call::default()
+        })
     }
 
     /// The octets of a file inside.

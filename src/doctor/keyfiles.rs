@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::builds::is_for_tests;
 use super::compose::model::SecretSource;
-use super::engine;
 use super::files::Files;
 use super::finding::{Findings, Place, Severity, Tier};
 use super::image::{Kind, scan};
 use super::patient::{OurKey, Ours, Patient};
+use crate::command::{self, Call};
 use crate::report::doctor::keyfiles as said;
 
 pub fn examine(patient: &Patient, findings: &mut Findings) {
@@ -94,7 +94,15 @@ fn weight(path: &str, key: Option<&OurKey>) -> Severity {
 fn tracked(files: &Files) -> Option<BTreeSet<PathBuf>> {
     let environment = [("GIT_OPTIONAL_LOCKS", "0"), ("LC_ALL", "C")];
     let args = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "ls-files", "-z"];
-    let ran = engine::run("git", &args, &environment, Some(&files.root), Duration::from_secs(20)).ok()?;
+    let ran = command::run(Call {
+        program: "git",
+        args: &args,
+        environment: &environment,
+        directory: Some(&files.root),
+        timeout: Some(Duration::from_secs(20)),
+        ..Call::default()
+    })
+    .ok()?;
     let names = ran.is_ok().then(|| ran.stdout())?;
     Some(names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
 }

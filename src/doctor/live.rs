@@ -21,6 +21,7 @@ use super::net::{self, judge};
 use super::patient::{Patient, Reach};
 use super::signer::{self, Kind};
 use super::{dmarc as dmarc_check, helo_seen, relay_probe, rspamd, safekeys, spf as spf_check};
+use crate::command::Ran;
 use crate::config::Observe;
 use crate::dmarc::look as dmarc_look;
 use crate::host::settings::HostSettings;
@@ -266,7 +267,7 @@ fn postfix(place: &Place, patient: &Patient) -> (Option<Named>, Option<String>) 
         (false, _) => {
             let command = ["postconf", "-x", "-h"].into_iter().chain(SETTINGS).collect::<Vec<_>>();
             let ran = place.inside.run(&command);
-            let Some(ran) = ran.ok().filter(super::engine::Ran::is_ok) else { return (None, None) };
+            let Some(ran) = ran.ok().filter(Ran::is_ok) else { return (None, None) };
             ran.stdout().lines().map(|line| line.trim().to_owned()).collect()
         }
     };

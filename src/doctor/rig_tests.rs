@@ -10,10 +10,11 @@ use tempfile::TempDir;
 
 use super::catalog::Check;
 use super::container::Container;
-use super::engine::{Engine, EngineError, Ran};
+use super::engine::Engine;
 use super::files::Files;
 use super::finding::{Finding, Findings, Outcome, Severity};
 use super::patient::{Patient, Reach};
+use crate::command::{CommandError, Ran};
 
 /// A directory with these files, as a patient. Nothing is asked of an engine.
 pub fn directory(tree: &[(&str, &str)]) -> (TempDir, Patient) {
@@ -77,7 +78,7 @@ struct Recorded {
 }
 
 impl Engine for Recorded {
-    fn run(&self, args: &[&str]) -> Result<Ran, EngineError> {
+    fn run(&self, args: &[&str]) -> Result<Ran, CommandError> {
         let ok = |text: String| Ran { code: Some(0), stdout: text.into_bytes(), stderr: Vec::new() };
         if args.starts_with(&["container", "inspect"]) {
             return Ok(ok(json!([self.inspect]).to_string()));
@@ -101,7 +102,7 @@ impl Engine for Recorded {
         })
     }
 
-    fn stream(&self, _: &[&str]) -> Result<Box<dyn Read + Send>, EngineError> {
+    fn stream(&self, _: &[&str]) -> Result<Box<dyn Read + Send>, CommandError> {
         unreachable!("nothing is streamed here")
     }
 }

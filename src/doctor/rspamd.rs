@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::engine::Ran;
 use super::inside::Inside;
+use crate::command::Ran;
 use crate::signers::milter::Socket;
 use crate::signers::rspamd::{MILTER_PORT, Settings, USER};
 

@@ -10,6 +10,7 @@ use dkimctl_state::time::Time;
 
 use super::inside::Inside;
 use super::rspamd;
+use crate::command::Ran;
 use crate::signers::milter::{self, Answer, Client, Socket};
 use crate::signers::opendkim::conf::Conf;
 use crate::signers::opendkim::tables::{KeyTable, Lookup, SigningTable};
@@ -206,7 +207,7 @@ fn process(inside: &Inside, kind: Kind) -> Option<(u32, Vec<u32>)> {
         Kind::OpenDkim => "opendkim",
         Kind::Rspamd => "rspamd",
     };
-    let ran = inside.run(&["sh", "-c", PROCESSES, "dkimctl", name]).ok().filter(super::engine::Ran::is_ok)?;
+    let ran = inside.run(&["sh", "-c", PROCESSES, "dkimctl", name]).ok().filter(Ran::is_ok)?;
     read_processes(&ran.stdout())
 }
 

@@ -2,7 +2,7 @@
 //! configuration is called.
 
 use super::container::{Container, MountKind};
-use super::engine::EngineError;
+use crate::command::CommandError;
 
 /// Where the lines end up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ done 2>/dev/null
 exit 0
 "#;
 
-pub fn look(container: &Container) -> Result<Kept, EngineError> {
+pub fn look(container: &Container) -> Result<Kept, CommandError> {
     Ok(read(container, &container.ask(&["sh", "-c", SCRIPT])?))
 }
 

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::container::Container;
-use super::engine::EngineError;
 use super::files::Files;
 use super::finding::{Findings, Place, Tier};
 use super::patient::Patient;
 use super::rspamd;
 use super::signer::Kind;
+use crate::command::CommandError;
 use crate::report::doctor::tables as said;
 use crate::signers::opendkim::conf::{Conf, ConfError, TableFile};
 use crate::signers::opendkim::tables::{KeyTable, Lookup, SigningTable, TableError};
@@ -135,7 +135,7 @@ fn in_force(patient: &Patient, container: &Container, findings: &mut Findings) {
         Ok(Some(_)) => {}
         // No OpenDKIM here, or one that is configured elsewhere.
         Ok(None) => return of_rspamd(patient, container, &read, findings),
-        Err(EngineError::Refused { .. }) => return,
+        Err(CommandError::Refused { .. }) => return,
         Err(error) => {
             findings.unknown("KEY006", Tier::Effective, TABLES, said::not_asked(&error.to_string()));
             return;

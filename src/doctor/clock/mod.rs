@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use dkimctl_state::time::{Span, Time};
 
-use super::engine;
 use super::finding::{Findings, Tier};
 use super::net::{Facts as WayOut, Port25};
+use crate::command::{self, Call};
 use crate::report::doctor::policy as say;
 
 pub mod cookie;
@@ -57,7 +57,12 @@ pub fn judge(witnesses: &[Witness], kept_by_ntp: bool, tolerance: Span, findings
 /// anything: a hypervisor may keep it right all the same.
 pub fn kept_by_ntp() -> bool {
     let asked = ["show", "--property=NTPSynchronized", "--value"];
-    let ran = engine::run("timedatectl", &asked, &[], None, Duration::from_secs(5));
+    let ran = command::run(Call {
+        program: "timedatectl",
+        args: &asked,
+        timeout: Some(Duration::from_secs(5)),
+        ..Call::default()
+    });
     ran.is_ok_and(|ran| ran.is_ok() && ran.stdout().trim() == "yes")
 }
 

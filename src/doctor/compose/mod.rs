@@ -13,9 +13,9 @@ pub mod yaml;
 
 use self::model::{Reader, SecretSource, Service};
 use self::yaml::{Node, Origin, YamlError};
-use super::engine;
 use super::files::{Files, is_compose};
 use super::finding::Place;
+use crate::command::{self, Call};
 
 /// What a Compose file, or a base file and its override, comes to.
 #[derive(Debug)]
@@ -190,7 +190,15 @@ fn resolve(directory: &Path, paths: &[PathBuf], written: &Node) -> Option<Node> 
         std::iter::once("compose").chain(files.clone()).chain(["config", "--format", "json"]).collect();
     let older: Vec<&str> = files.chain(["config"]).collect();
     [("docker", plugin), ("docker-compose", older)].into_iter().find_map(|(program, args)| {
-        let ran = engine::run(program, &args, &nothing_remote, Some(directory), Duration::from_secs(20)).ok()?;
+        let ran = command::run(Call {
+            program,
+            args: &args,
+            environment: &nothing_remote,
+            directory: Some(directory),
+            timeout: Some(Duration::from_secs(20)),
+            ..Call::default()
+        })
+        .ok()?;
         // A variable that is not set becomes an empty text with a warning: then our own reading knows more.
         let complains = String::from_utf8_lossy(&ran.stderr).contains("variable is not set");
         if !ran.is_ok() || complains {

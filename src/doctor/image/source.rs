@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Image;
 use super::walk::{self, Limits};
-use crate::doctor::engine::{Docker, Engine, EngineError};
+use crate::command::CommandError;
+use crate::doctor::engine::{Docker, Engine};
 use crate::doctor::patient;
 
 /// Why there is nothing to look at.
@@ -18,7 +19,7 @@ pub enum ImageError {
         "{reference} could not be had ({source}); save it where it is, and give the archive: docker save -o image.tar \
          {reference}"
     )]
-    Engine { reference: String, source: EngineError },
+    Engine { reference: String, source: CommandError },
     #[error("the engine did not save {reference}: {source}; try it by hand: docker save -o image.tar {reference}")]
     Save { reference: String, source: io::Error },
     #[error("{0} is neither a tar archive nor an OCI image layout; give what `docker save` or `skopeo copy` wrote")]
@@ -46,7 +47,7 @@ fn archive(path: &Path, limits: &Limits) -> Result<Image, ImageError> {
 fn saved(reference: &str, engine: &dyn Engine, limits: &Limits) -> Result<Image, ImageError> {
     let args = ["save", "--", reference];
     let stream = engine.stream(&args).or_else(|error| match error {
-        EngineError::NotInstalled { .. } => {
+        CommandError::NotInstalled { .. } => {
             let podman = Docker { program: "podman".to_owned(), ..Docker::default() };
             podman.stream(&args).map_err(|_| error)
         }

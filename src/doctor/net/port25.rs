@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use dkimctl_state::time::Time;
 
-use crate::doctor::engine::{EngineError, Ran};
+use crate::command::{CommandError, Ran};
 use crate::doctor::inside::Inside;
 
 /// How a try ended.
@@ -175,7 +175,7 @@ fn by_bash(inside: &Inside, peer: SocketAddr, helo: Option<&str>, patience: Dura
     let command = ["bash", "-c", SCRIPT, "dkimctl", &ip, &port, helo, &seconds];
     match inside.run_within(&command, patience + Duration::from_secs(2)) {
         // Whoever drops packets lets bash wait for minutes.
-        Err(EngineError::TimedOut { .. }) => Port25::Silent,
+        Err(CommandError::TimedOut { .. }) => Port25::Silent,
         Err(error) => Port25::Unknown(error.to_string()),
         Ok(said) => match read_bash(&said) {
             Port25::Open(dialogue) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::container::Container;
-use super::super::engine::EngineError;
+use crate::command::CommandError;
 
 /// Every parameter, with the parameters inside its value put in.
 #[derive(Debug, Clone, Default)]
@@ -17,14 +17,14 @@ pub struct Effective {
 
 impl Effective {
     /// `None` if there is no Postfix in the container.
-    pub fn ask(container: &Container) -> Result<Option<Effective>, EngineError> {
+    pub fn ask(container: &Container) -> Result<Option<Effective>, CommandError> {
         let all = match container.exec(&["postconf", "-x"]) {
-            Err(EngineError::Refused { said, .. }) if is_not_installed(&said) => return Ok(None),
+            Err(CommandError::Refused { said, .. }) if is_not_installed(&said) => return Ok(None),
             all => all?,
         };
         if !all.is_ok() {
             let command = format!("docker exec {} postconf -x", container.name);
-            return Err(EngineError::Refused { command, said: all.complaint() });
+            return Err(CommandError::Refused { command, said: all.complaint() });
         }
         let written = container.exec(&["postconf", "-n"])?;
         let mut complaints: Vec<String> = Vec::new();
