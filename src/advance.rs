@@ -30,10 +30,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// The domains in which a step failed, or a host turned out not to sign with a new key.
+    /// The domains in which a step failed, or a host turned out not to sign with a new key. That a person has not
+    /// entered a record yet says nothing of the other domains.
     pub fn failed_domains(&self) -> impl Iterator<Item = &SigningDomain> {
+        let failed = self.failures.iter().filter(|(_, failure)| !failure.waits_for_a_person());
         let refused = self.done.iter().filter(|(.., fact)| matches!(fact, Fact::Refused { host: Some(_), .. }));
-        self.failures.iter().map(|(domain, _)| domain).chain(refused.map(|(domain, ..)| domain))
+        failed.map(|(domain, _)| domain).chain(refused.map(|(domain, ..)| domain))
     }
 }
 

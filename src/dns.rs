@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use dkimctl_providers::{AtName, ChangeId, DnsProvider, Guarded, Outcome, ProviderError, Zone, zone_for};
+use dkimctl_providers::{AtName, ChangeId, DnsProvider, Guarded, Op, Outcome, ProviderError, Zone, zone_for};
 use dkimctl_state::lifecycle::seen::View;
 use dkimctl_state::name::{Fqdn, Label};
 use dkimctl_state::time::Time;
@@ -107,6 +107,17 @@ impl Dns {
             }
         }
         found
+    }
+
+    /// Why the host that holds the name could never hold what this is to write; nobody is asked.
+    pub fn objection(&self, label: &Label, op: &Op) -> Option<ProviderError> {
+        let (Op::Add { name, text, .. } | Op::Replace { name, new: text, .. }) = op else { return None };
+        let holder = self.home(label, name).map_or_else(|_| label.clone(), |home| home.holder);
+        let (octets, most) = (text.as_bytes().len(), self.provider(&holder).ok()?.caps().max_text);
+        (octets > most).then(|| ProviderError::Rejected {
+            code: "too long".to_owned(),
+            message: crate::report::words::too_long(name, octets, &holder, most),
+        })
     }
 
     /// Performs the operations, packed per zone, each where its name was found to lead; same order, same length.

@@ -21,10 +21,10 @@ fn label(text: &str) -> Label {
     text.parse().unwrap()
 }
 
-/// A provider that the test looks into.
-struct Shared(Arc<Memory>, Arc<AtomicBool>);
+/// A provider whose changes settle when the test says so.
+struct Slow(Arc<Memory>, Arc<AtomicBool>);
 
-impl DnsProvider for Shared {
+impl DnsProvider for Slow {
     fn descriptor(&self) -> &'static Descriptor {
         self.0.descriptor()
     }
@@ -87,8 +87,8 @@ fn bench(zones: &[&str], of_other: &[&str]) -> Bench {
     let (ours, other) = (memory(zones), memory(of_other));
     let settled = Arc::new(AtomicBool::new(true));
     let (late, of_late) = (other.clone(), settled.clone());
-    let build: Build = Box::new(move || Ok(Box::new(Shared(late.clone(), of_late.clone()))));
-    let own: Box<dyn DnsProvider> = Box::new(Shared(ours.clone(), settled.clone()));
+    let build: Build = Box::new(move || Ok(Box::new(Slow(late.clone(), of_late.clone()))));
+    let own: Box<dyn DnsProvider> = Box::new(Slow(ours.clone(), settled.clone()));
     Bench { dns: Dns::new([(label("ours"), own)].into()).and_others([(label("other"), build)]), ours, other, settled }
 }
 

@@ -234,6 +234,16 @@ impl Default for KeyKind {
 }
 
 impl KeyKind {
+    /// The octets of the record of such a key, known before there is one.
+    pub fn record_octets(self) -> usize {
+        let public = match self {
+            // The SubjectPublicKeyInfo is the modulus and 38 more (RFC 8017 appendix A.1.1).
+            KeyKind::Rsa { bits } => usize::from(bits) / 8 + 38,
+            KeyKind::Ed25519 => 32,
+        };
+        PublicKey::from_bytes(vec![0; public]).record(self.algorithm()).as_bytes().len()
+    }
+
     pub fn algorithm(self) -> Algorithm {
         match self {
             KeyKind::Rsa { .. } => Algorithm::Rsa,

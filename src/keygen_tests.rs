@@ -27,6 +27,7 @@ fn openssl_accepts_every_kind_and_sees_the_same_public_key() {
         let Some(said) = openssl(&["pkey", "-check", "-noout"], key.pem().as_bytes()) else { return };
         assert!(String::from_utf8_lossy(&said).contains("Key is valid"), "{kind}");
         let spki = openssl(&["pkey", "-pubout", "-outform", "DER"], key.pem().as_bytes()).unwrap();
+        assert_eq!(key.public().record(key.algorithm()).as_bytes().len(), kind.record_octets(), "{kind}");
         match kind {
             KeyKind::Rsa { .. } => assert_eq!(key.public().as_bytes(), spki),
             // RFC 8410 section 4: the 32 octets come last in the SubjectPublicKeyInfo.

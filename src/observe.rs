@@ -5,7 +5,8 @@
 //!
 //! Before a name is published no recursive resolver is asked for it, nor for a name between it and its zone: the
 //! answer that it does not exist would be remembered, and hide it from everybody behind that resolver
-//! (RFC 2308 section 5, RFC 8020). Resolvers are asked for zones and name servers only; [`recursive`] is for after.
+//! (RFC 2308 section 5, RFC 8020). Resolvers are asked for zones and name servers only. Nor is one asked afterwards: it
+//! would tell what one cache holds, and when every cache must have let go follows from TTLs that were seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use hickory_proto::rr::{RData, RecordType};
 
 pub mod configured;
 pub mod lookup;
-pub mod recursive;
+pub mod resolv_conf;
 mod zones;
 
 use zones::{Servers, Zones};
@@ -67,7 +68,7 @@ impl Default for Config {
         Config {
             nameservers: BTreeMap::new(),
             servers: Vec::new(),
-            resolvers: recursive::system_resolvers(),
+            resolvers: resolv_conf::system_resolvers(),
             port: 53,
             families: Families { v4: true, v6: true },
             options: wire::Options::default(),

@@ -56,6 +56,13 @@ pub enum Failure {
     Rule(#[from] dkimctl_state::lifecycle::check::Broken),
 }
 
+impl Failure {
+    /// Nothing went wrong: somebody was told what to enter, and has not done it yet.
+    pub fn waits_for_a_person(&self) -> bool {
+        matches!(self, Failure::Dns(ProviderError::ByHand(_)))
+    }
+}
+
 /// What became of one step: the facts it led to, or why not.
 pub type Effect = Result<Vec<Fact>, Failure>;
 
@@ -121,8 +128,15 @@ impl World<'_> {
     fn change_dns(&self, subjects: &[Subject<'_>], raw: &Raw, steps: &[(usize, Step)]) -> Vec<Effect> {
         let mut effects: Vec<Option<Effect>> = steps.iter().map(|_| None).collect();
         let mut by_provider: BTreeMap<&Label, Vec<(usize, Guarded)>> = BTreeMap::new();
-        for (index, (_, step)) in steps.iter().enumerate() {
+        // If one provider could never hold a record of a domain, then none is to have it.
+        let unfit: BTreeMap<usize, ProviderError> =
+            steps.iter().filter_map(|(subject, step)| Some((*subject, unfit(self.dns, step)?))).collect();
+        for (index, (subject, step)) in steps.iter().enumerate() {
             let Some((provider, op)) = operation(step) else { continue };
+            if let Some(error) = unfit.get(subject) {
+                effects[index] = Some(Err(error.clone().into()));
+                continue;
+            }
             match raw.0.get(&(provider.clone(), op.name().clone())) {
                 Some(seen) => {
                     by_provider.entry(provider).or_default().push((index, Guarded { op, seen: seen.clone() }));
@@ -285,6 +299,12 @@ fn operation(step: &Step) -> Option<(&Label, Op)> {
     })
 }
 
+/// Why the host of this change could never make it; nobody is asked.
+pub fn unfit(dns: &Dns, step: &Step) -> Option<ProviderError> {
+    let (provider, op) = operation(step)?;
+    dns.objection(provider, &op)
+}
+
 /// What a careless program would write down after an OK; used only by the test that shows why not.
 fn believed(step: &Step, since: Time) -> Vec<Fact> {
     match step {
@@ -307,3 +327,7 @@ fn show(view: &View) -> String {
         View::Unsupported(why) | View::Unknown(why) => why.clone(),
     }
 }
+
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod tests;

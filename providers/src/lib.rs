@@ -9,6 +9,10 @@
 //! The calls block: a rotation is a sequence, and what is parallel (keys, zones, servers) is parallel by threads
 //! (docs/decisions/0002).
 
+// The unit tests share the contract's table with its own test, which names this crate from outside.
+#[cfg(test)]
+extern crate self as dkimctl_providers;
+
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
 pub mod dnsupdate;
@@ -31,6 +35,7 @@ pub mod wire;
 #[cfg(feature = "zonefile")]
 pub mod zonefile;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
@@ -93,6 +98,41 @@ pub trait DnsProvider: Send + Sync {
     /// The time by the host's own clock (a `Date` header, a TSIG time), as a witness against a wrong clock here.
     fn clock(&self) -> Option<Time> {
         None
+    }
+}
+
+/// A host that somebody else holds as well: a laboratory that looks into it past the trait, two places that are one.
+impl<P: DnsProvider + ?Sized> DnsProvider for Arc<P> {
+    fn descriptor(&self) -> &'static Descriptor {
+        (**self).descriptor()
+    }
+
+    fn caps(&self) -> Caps {
+        (**self).caps()
+    }
+
+    fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
+        (**self).zones()
+    }
+
+    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
+        (**self).observe(zone, names)
+    }
+
+    fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {
+        (**self).list(zone)
+    }
+
+    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
+        (**self).apply(zone, ops)
+    }
+
+    fn settled(&self, zone: &Zone, change: &ChangeId) -> Result<bool, ProviderError> {
+        (**self).settled(zone, change)
+    }
+
+    fn clock(&self) -> Option<Time> {
+        (**self).clock()
     }
 }
 
@@ -234,8 +274,26 @@ pub enum ProviderError {
     RateLimited { after: Option<Duration> },
     #[error("{0}")]
     Unreachable(String),
+    /// Somebody was told what to do, and has not done it yet.
+    #[error("{0}")]
+    ByHand(String),
     #[error("{code}: {message}")]
     Rejected { code: String, message: String },
+}
+
+impl Zone {
+    /// A public zone of a host that has no identifiers of its own for zones.
+    pub fn named(name: &Fqdn) -> Self {
+        Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public }
+    }
+
+    /// An error if one of `names` lies outside.
+    pub fn holds(&self, names: &[Fqdn]) -> Result<(), ProviderError> {
+        match names.iter().find(|name| !name.is_in(&self.name)) {
+            Some(outside) => Err(ProviderError::NoZone(outside.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Op {

@@ -14,9 +14,7 @@ use hickory_proto::rr::RecordType;
 use crate::pace::{SystemTimer, Timer};
 use crate::rfc2136::at_name;
 use crate::wire::{self, Answer, Question, to_name};
-use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Guarded, Op, Outcome, ProviderError, Visibility, Zone,
-};
+use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Guarded, Op, Outcome, ProviderError, Zone};
 
 pub static DESCRIPTOR: Descriptor = Descriptor {
     code: "manual",
@@ -78,15 +76,12 @@ impl DnsProvider for Manual {
     }
 
     fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        let zone = |name: &Fqdn| Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public };
-        Ok(self.config.zones.iter().map(zone).collect())
+        Ok(self.config.zones.iter().map(Zone::named).collect())
     }
 
     /// What all name servers show; where they differ, the name is left alone until they agree.
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        if let Some(outside) = names.iter().find(|name| !name.is_in(&zone.name)) {
-            return Err(ProviderError::NoZone(outside.clone()));
-        }
+        zone.holds(names)?;
         let mut agreed: Option<Vec<AtName>> = None;
         for (server, address) in self.addresses()? {
             let shown = self.ask(&server, address, names)?;
@@ -199,11 +194,9 @@ fn agree(a: AtName, b: AtName, server: &str) -> AtName {
 }
 
 fn not_yet() -> ProviderError {
-    ProviderError::Rejected {
-        code: "by hand".into(),
-        message: "the name servers do not all show it yet; make the change as printed, then run the same command again"
-            .into(),
-    }
+    let sentence =
+        "the name servers do not all show it yet; make the change as printed, then run the same command again";
+    ProviderError::ByHand(sentence.to_owned())
 }
 
 /// What to do, with the text in both forms: as a zone file has it, and in one piece for forms that split it themselves.

@@ -15,8 +15,7 @@ use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::{Span, Time};
 
 use crate::{
-    AtName, Caps, ChangeId, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Visibility,
-    Zone,
+    AtName, Caps, ChangeId, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Zone,
 };
 
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -97,9 +96,8 @@ struct Server {
 impl Memory {
     /// A host with one name server that has no lag, an SOA TTL and minimum of 300 s, and no faults.
     pub fn new(zones: &[Fqdn], seed: u64, clock: impl Fn() -> Time + Send + Sync + 'static) -> Self {
-        let zone = |name: &Fqdn| Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public };
         Memory {
-            zones: zones.iter().map(zone).collect(),
+            zones: zones.iter().map(Zone::named).collect(),
             clock: Box::new(clock),
             inner: Mutex::new(Inner {
                 random: seed,
@@ -207,10 +205,8 @@ impl DnsProvider for Memory {
         if inner.strikes(blind) {
             return Err(ProviderError::Unreachable("the host gave no answer; nothing is known of it now".into()));
         }
-        match names.iter().find(|name| !name.is_in(&zone.name)) {
-            Some(outside) => Err(ProviderError::NoZone(outside.clone())),
-            None => Ok(names.iter().map(|name| inner.at(name).clone()).collect()),
-        }
+        zone.holds(names)?;
+        Ok(names.iter().map(|name| inner.at(name).clone()).collect())
     }
 
     fn list(&self, zone: &Zone) -> Result<Option<Vec<Fqdn>>, ProviderError> {

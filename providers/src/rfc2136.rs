@@ -20,9 +20,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use crate::wire::{self, Answer, Question, from_name, to_name};
-use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Visibility, Zone,
-};
+use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Outcome, ProviderError, Zone};
 
 mod message;
 mod run;
@@ -99,14 +97,11 @@ impl DnsProvider for Rfc2136 {
     /// The zones as configured. Whether the server serves one shows when it is first asked about it, so that one
     /// wrong zone does not hold up the others.
     fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        let zone = |name: &Fqdn| Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public };
-        Ok(self.config.zones.iter().map(zone).collect())
+        Ok(self.config.zones.iter().map(Zone::named).collect())
     }
 
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        if let Some(outside) = names.iter().find(|name| !name.is_in(&zone.name)) {
-            return Err(ProviderError::NoZone(outside.clone()));
-        }
+        zone.holds(names)?;
         let questions: Vec<_> =
             names.iter().map(|name| Question { name: to_name(name), rtype: RecordType::TXT }).collect();
         let answers = self.ask(&questions)?;

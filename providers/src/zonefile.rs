@@ -89,9 +89,7 @@ impl DnsProvider for ZoneFile {
 
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
         let path = self.path(zone)?;
-        if let Some(outside) = names.iter().find(|name| !name.is_in(&zone.name)) {
-            return Err(ProviderError::NoZone(outside.clone()));
-        }
+        zone.holds(names)?;
         let octets = read(path).map_err(|error| failed("read", path, &error))?;
         let fragment = Fragment::read(&zone.name, &octets, self.config.default_ttl);
         Ok(names.iter().map(|name| fragment.at(name)).collect())

@@ -1,10 +1,8 @@
 //! What every DNS host has to do for us, as one table, run against each host that can run here. At its end every host
 //! lists what the rows have left.
 //!
-//! Not of this table, because a host has no part in them: propagation as seen by name servers (src/observe/tests.rs,
-//! tests/observe.rs), what a pre-publication look may ask (there, "the resolver is asked for zones and servers only"),
-//! when a record may go (state/src/lifecycle/rotation_tests.rs), names that lead elsewhere and a kill between a change
-//! and its record (tests/hosts).
+//! A host alone has no part in some of what is asked (propagation, when a record may go, where a name leads): [`whole`]
+//! lists all of it, each behaviour with its rows and tests, and is checked.
 //!
 //! The records are set up and looked at past the provider under test: by nsupdate and plain questions on real
 //! servers, by hand in the file, by the back door in memory.
@@ -31,165 +29,28 @@ mod route53;
 mod rows;
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
+#[path = "contract/table.rs"]
+mod table;
+#[path = "contract/whole.rs"]
+mod whole;
 
 use hosts::{
     CloudflareBench, EmulatorBench, FileBench, MemoryBench, PdnsBench, Route53Bench, UpdateBench, cloudflare_at,
     config_at, key, powerdns_at, rfc2136_at, route53_at,
 };
-use rows::Expect::{Already, Applied, Conflict, Outside};
-use rows::{Row, add, chunked, remove, replace, row, run_table, txt};
+use rows::{KEY, ZONE, run_table};
 use servers::emulators::{Emulator, Kind};
 use servers::http::{HttpServer, Response};
 use servers::{Bind, CloudflareFake, Knot, Pdns, Route53Fake, TestKey, TestZone, free_port, servers_or_skip};
+use table::{dkim, table};
 
-const ZONE: &str = "contract.example";
-
-/// A DKIM record of a 2048-bit key: 410 octets, two chunks.
-fn dkim(filler: char) -> String {
-    format!("v=DKIM1; k=rsa; p={}", filler.to_string().repeat(392))
+/// A zone's first selector.
+fn publish(zone: &Zone) -> Guarded {
+    let op = Op::Add { name: format!("{KEY}.{}", zone.name).parse().unwrap(), text: dkim('A').into(), ttl: 300 };
+    Guarded { op, seen: AtName::Absent }
 }
 
-/// Whether the long runs are wanted, as in CI.
-fn full() -> bool {
-    std::env::var_os("DKIMCTL_NO_SKIP").is_some_and(|value| value == "1")
-}
-
-// ---- the table ----------------------------------------------------------------------------------------------------
-
-/// Where most rows write; `apex` stands for a name that others use too.
-const KEY: &str = "s1._domainkey";
-
-fn table() -> Vec<Row> {
-    let (a, b) = (&*dkim('A'), &*dkim('B'));
-    let (a200, almost) = (&[chunked(a, 200)], &a.replacen('A', "a", 1));
-    let spf = "v=spf1 -all";
-    let verification = "google-site-verification=abc";
-    vec![
-        row("publish", "a new selector appears, in chunks of 255, and a second run writes nothing")
-            .apply(vec![add(KEY, a, 300)], &[Applied])
-            .quietly(vec![add(KEY, a, 300)], &[Already])
-            .holds(KEY, 300, &[chunked(a, 255)]),
-        row("retire", "our value goes, the name with it, and a second run writes nothing")
-            .put(KEY, 300, &[chunked(a, 255)])
-            .apply(vec![remove(KEY, a)], &[Applied])
-            .quietly(vec![remove(KEY, a)], &[Already])
-            .gone(KEY),
-        row("foreign value, publish", "what others keep at the name stays as it is")
-            .put("apex", 600, &[vec![spf.into()], vec![verification.into()]])
-            .apply(vec![replace("apex", spf, "v=spf1 mx -all", 600)], &[Applied])
-            .holds("apex", 600, &[vec!["v=spf1 mx -all".into()], vec![verification.into()]]),
-        row("foreign value, retire", "removing ours leaves theirs")
-            .put("apex", 600, &[vec![spf.into()], vec![verification.into()]])
-            .apply(vec![remove("apex", spf)], &[Applied])
-            .holds("apex", 600, &[vec![verification.into()]]),
-        row("foreign chunks", "a foreign value in odd chunks is not rewritten when ours is added beside it")
-            .put("apex", 600, &[chunked(b, 100)])
-            .apply(vec![add("apex", spf, 600)], &[Applied])
-            .holds("apex", 600, &[chunked(b, 100), vec![spf.into()]]),
-        row("other chunking, publish", "the same text in chunks of 200 is the same text: one record, no write")
-            .put(KEY, 300, a200)
-            .quietly(vec![add(KEY, a, 300)], &[Already])
-            .holds(KEY, 300, a200),
-        row("other chunking, new TTL", "one record at the end, never two (two would be a permerror)")
-            .put(KEY, 300, a200)
-            .apply(vec![add(KEY, a, 900)], &[Applied])
-            .holds(KEY, 900, &[chunked(a, 255)]),
-        row("other chunking, retire", "removal goes by the chunks that stand there, or it would do nothing in silence")
-            .put(KEY, 300, a200)
-            .apply(vec![remove(KEY, a)], &[Applied])
-            .gone(KEY),
-        row("other chunking, unknown to the planner", "what was seen is compared as text, not as chunks")
-            .put(KEY, 300, a200)
-            .apply_seen(vec![(replace(KEY, a, b, 300), txt(300, &[a]))], &[Applied])
-            .holds(KEY, 300, &[chunked(b, 255)]),
-        row("twice in other chunks", "two copies that differ in chunks alone become one")
-            .put(KEY, 300, &[chunked(a, 200), chunked(a, 255)])
-            .apply(vec![add(KEY, a, 300)], &[Applied])
-            .holds(KEY, 300, &[chunked(a, 255)]),
-        row("one character differs", "what is not the value that was planned for is not removed")
-            .put(KEY, 300, &[chunked(almost, 255)])
-            .apply_seen(vec![(remove(KEY, a), txt(300, &[a]))], &[Conflict])
-            .holds(KEY, 300, &[chunked(almost, 255)]),
-        row("TTL only", "the TTL really changes")
-            .put(KEY, 300, &[chunked(a, 255)])
-            .apply(vec![add(KEY, a, 1200)], &[Applied])
-            .holds(KEY, 1200, &[chunked(a, 255)]),
-        row("concurrent edit", "somebody changed the value between plan and apply: refused, and theirs stands")
-            .put(KEY, 300, &[chunked(a, 255)])
-            .look()
-            .put(KEY, 300, &[chunked(b, 255)])
-            .apply(vec![replace(KEY, a, &dkim('C'), 300)], &[Conflict])
-            .holds(KEY, 300, &[chunked(b, 255)]),
-        row("concurrent publish", "somebody put another value at the free name: refused, and theirs stands")
-            .look()
-            .put(KEY, 300, &[chunked(b, 255)])
-            .apply(vec![add(KEY, a, 300)], &[Conflict])
-            .holds(KEY, 300, &[chunked(b, 255)]),
-        row("cut off before", "a run that was cut off had done it already: the next one sees that it is done")
-            .look()
-            .put(KEY, 300, &[chunked(a, 255)])
-            .apply(vec![add(KEY, a, 300)], &[Already])
-            .holds(KEY, 300, &[chunked(a, 255)]),
-        row("two keys beforehand", "two values where one is to be: nothing is added, and both are shown")
-            .put(KEY, 300, &[chunked(a, 255), chunked(b, 255)])
-            .apply_seen(vec![(add(KEY, &dkim('C'), 300), AtName::Absent)], &[Conflict])
-            .holds(KEY, 300, &[chunked(a, 255), chunked(b, 255)]),
-        row("alias", "TXT cannot stand beside a CNAME; servers ignore it with NOERROR, we say so")
-            .alias(KEY, "s1.elsewhere.example.")
-            .apply(vec![add(KEY, a, 300)], &[Conflict]),
-        row("alias meanwhile", "the same, when the alias came after the plan")
-            .look()
-            .alias(KEY, "s1.elsewhere.example.")
-            .apply(vec![add(KEY, a, 300)], &[Conflict]),
-        row("wildcard", "a wildcard makes the name look taken; our record is written all the same")
-            .on(&["zonefile", "bind", "knot", "powerdns", "cloudflare", "route53", "moto", "ministack"])
-            .put("*", 300, &[vec!["wild".into()]])
-            .apply(vec![add(KEY, a, 300)], &[Applied])
-            .quietly(vec![add(KEY, a, 300)], &[Already])
-            .holds(KEY, 300, &[chunked(a, 255)])
-            .apply(vec![remove(KEY, a)], &[Applied]),
-        row("wildcard with our text", "even one that shows the very same does not count as published")
-            .on(&["bind", "knot", "powerdns"])
-            .put("*", 300, &[chunked(a, 255)])
-            .apply(vec![add(KEY, a, 300)], &[Applied])
-            .quietly(vec![add(KEY, a, 300)], &[Already])
-            .apply(vec![remove(KEY, a)], &[Applied]),
-        row("one bad in a batch", "the others are applied and the bad one is named")
-            .put("s3._domainkey", 300, &[vec!["theirs".into()]])
-            .apply_seen(
-                (1..=5).map(|i| (add(&format!("s{i}._domainkey"), a, 300), AtName::Absent)).collect(),
-                &[Applied, Applied, Conflict, Applied, Applied],
-            )
-            .holds("s3._domainkey", 300, &[vec!["theirs".into()]])
-            .holds("s5._domainkey", 300, &[chunked(a, 255)]),
-        row("outside", "a name that is not in the zone is an error of its own, and the others are applied")
-            .apply_seen(
-                vec![(add("..not-in-zone.test", a, 300), AtName::Absent), (add(KEY, a, 300), AtName::Absent)],
-                &[Outside, Applied],
-            )
-            .holds(KEY, 300, &[chunked(a, 255)]),
-        row("two changes of one name", "the second one is planned upon what the first leaves")
-            .put(KEY, 300, &[chunked(a, 255)])
-            .apply_seen(
-                vec![(replace(KEY, a, b, 300), txt(300, &[a])), (remove(KEY, b), txt(300, &[b]))],
-                &[Applied, Applied],
-            )
-            .gone(KEY),
-        row("upper case and U-labels", "names are A-labels in lower case wherever they come from")
-            .apply(vec![add("S1._DomainKey.BÜCHER", a, 300)], &[Applied])
-            .quietly(vec![add("s1._domainkey.xn--bcher-kva", a, 300)], &[Already])
-            .holds("s1._domainkey.xn--bcher-kva", 300, &[chunked(a, 255)]),
-        row("any octet", "quotes, backslashes, semicolons and what is not ASCII come through")
-            .apply(vec![add(KEY, "a\"b\\c;d é", 300)], &[Applied])
-            .quietly(vec![add(KEY, "a\"b\\c;d é", 300)], &[Already])
-            .holds(KEY, 300, &[vec!["a\"b\\c;d é".into()]]),
-        row("4096 bits", "a text of three chunks").apply(vec![add(KEY, &dkim('A').repeat(2), 300)], &[Applied]).holds(
-            KEY,
-            300,
-            &[chunked(&dkim('A').repeat(2), 255)],
-        ),
-    ]
-}
+// ---- the table, at each host -------------------------------------------------------------------------------------
 
 #[test]
 fn memory() {

@@ -19,10 +19,9 @@ use crate::doctor::container::Container;
 use crate::doctor::engine::{Docker, Engine};
 use crate::doctor::files::Files;
 use crate::doctor::finding::Outcome;
-use crate::doctor::live::Seen;
 use crate::doctor::memory::Memory;
-use crate::doctor::patient::{Cache, Image, OurKey, Ours, Patient, Profile, Reach};
-use crate::observe::recursive::system_resolvers;
+use crate::doctor::patient::{Image, OurKey, Ours, Patient, Profile, Reach, Seen};
+use crate::observe::resolv_conf::system_resolvers;
 use crate::report::doctor::{
     DoctorReport, Look, NOTHING_TO_EXAMINE, NOTHING_TO_EXAMINE_HINT, github, gone, no_such_check, sarif,
 };
@@ -231,7 +230,6 @@ fn patient(shell: &Shell, args: &Args) -> Result<Patient, Error> {
         profile: args.profile,
         offline: args.offline,
         now: shell.now(),
-        cache: Cache::default(),
         seen: Seen::default(),
     })
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use dkimctl_providers::{DnsProvider, ProviderError};
 use dkimctl_state::lifecycle::seen::Seen;
 use dkimctl_state::lifecycle::settings::Settings;
+use dkimctl_state::lifecycle::step::Step;
 use dkimctl_state::name::{Fqdn, Label};
 use dkimctl_state::store::Identity;
 use dkimctl_state::store::lock::{Holder, Lock};
@@ -168,5 +169,10 @@ impl Looker {
     /// What providers and name servers show at these names.
     pub fn look(&self, names: &BTreeMap<Fqdn, Vec<Label>>, at: Time, tolerance: Span) -> Seen {
         world::observe(&self.dns, &*self.sweeper, names, at, tolerance).0
+    }
+
+    /// Why these steps would be refused, whatever the moment.
+    pub fn unfit(&self, steps: &[Step]) -> Option<String> {
+        steps.iter().find_map(|step| world::unfit(&self.dns, step)).map(|error| error.to_string())
     }
 }

@@ -54,7 +54,9 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
         }
         let names = names(settings, names_to_see(settings, &ledger, at));
         let seen = looker.look(&names, at, settings.policy.clock_tolerance);
-        report.add(plan(Now { settings, ledger: &ledger, seen: &seen, at }), &ledger);
+        let plan = plan(Now { settings, ledger: &ledger, seen: &seen, at });
+        let refused = looker.unfit(&plan.steps);
+        report.add(plan, &ledger, refused);
     }
     shell.show(&report)?;
     Ok(if args.exit_code && report.is_pending() { Exit::Pending } else { Exit::Ok })

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::dns::Dns;
 use crate::observe::Sweeper;
 use crate::observe::configured::sweeper;
-use crate::observe::recursive::system_resolvers;
+use crate::observe::resolv_conf::system_resolvers;
 use crate::spf::resolver::Recursive;
 
 /// One domain, and whom to ask about it.

@@ -6,6 +6,7 @@ use dkimctl_state::lifecycle::staging::evidence::Outcome;
 use dkimctl_state::lifecycle::staging::ladder::Rung;
 use dkimctl_state::lifecycle::staging::spf::{Ending, Goal, SpfFacts, SpfPolicy, SpfWait};
 use dkimctl_state::name::{Fqdn, SigningDomain};
+use dkimctl_state::record::lint::Severity;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::store::evidence::EvidenceStore as _;
 use dkimctl_state::time::{Span, Time};
@@ -22,7 +23,7 @@ use crate::report::spf::{AdoptReport, Applied, ApplyReport, CheckReport, Checked
 use crate::spf::desired::Wanted;
 use crate::spf::eval::{Session, check};
 use crate::spf::flatten::flatten;
-use crate::spf::lint::{Evidence, Report as LintReport, Severity, lint, lint_texts};
+use crate::spf::lint::{Evidence, Report as LintReport, lint, lint_texts};
 use crate::spf::publish::{self, Plan, Subject};
 use crate::spf::resolver::Recursive;
 

@@ -324,12 +324,18 @@ impl<'a> Layers<'a> {
         let chosen_ttl = self.pick(|c| c.ttl.as_ref());
         // An hour: short enough to mend a mistake within a morning, long enough for caches to be of use.
         let ttl = chosen_ttl.map_or(3600, |(_, ttl)| *ttl.get_ref());
+        let chosen_bits = self.pick(|c| c.rsa_bits.as_ref());
         for label in &providers {
-            let least = self.known.providers[label].min_ttl();
-            if ttl < least {
-                let mistake = Mistake::TtlTooLow { ttl, least, provider: label.to_string() };
+            let provider = &self.known.providers[label];
+            if let Some(mistake) = provider.against_ttl(label, ttl) {
                 return Err(match chosen_ttl {
                     Some((source, ttl)) => source.at(ttl.span(), mistake),
+                    None => at_name(mistake),
+                });
+            }
+            if let Some(mistake) = provider.against_key(label, rsa_bits) {
+                return Err(match chosen_bits {
+                    Some((source, bits)) => source.at(bits.span(), mistake),
                     None => at_name(mistake),
                 });
             }

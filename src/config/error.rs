@@ -30,6 +30,9 @@ pub struct Place {
 pub enum Mistake {
     #[error("no configuration was found (looked for {})", list(.searched))]
     NotFound { searched: Vec<PathBuf> },
+    /// A file that was named, or is where it is looked for by default.
+    #[error("there is no such file")]
+    Absent { make: &'static str },
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     #[error("{0}")]
@@ -76,6 +79,14 @@ pub enum Mistake {
     RsaBits(u16),
     #[error("a TTL of {ttl} s is less than the {least} s that [provider.{provider}] can do")]
     TtlTooLow { ttl: u32, least: u32, provider: String },
+    #[error(
+        "a TTL of {ttl} s is not the {fixed} s that all records of [provider.{provider}] have, for its host tells none"
+    )]
+    TtlFixed { ttl: u32, fixed: u32, provider: String },
+    #[error(
+        "the record of an RSA key of {bits} bits has {octets} octets, and [provider.{provider}] holds texts of {most} at most"
+    )]
+    TextTooLong { bits: u16, octets: usize, most: usize, provider: String },
     #[error("{0}")]
     Policy(#[from] PolicyError),
     #[error("{0}")]
@@ -106,10 +117,19 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Mistake {
+    /// Why a file could not be opened; `make` is the command that writes one.
+    pub fn opening(error: &std::io::Error, make: &'static str) -> Mistake {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Mistake::Absent { make },
+            _ => Mistake::Unreadable(error.to_string()),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Mistake::NotFound { .. } => "dkimctl init".to_owned(),
+            Mistake::Absent { make } => format!("name another, or make one: {make}"),
             Mistake::Unreadable(_) => {
                 "give a file that you may read with --config, or run as the user it belongs to".into()
             }
@@ -143,6 +163,10 @@ impl Mistake {
             Mistake::EmptyList(key) => format!("name at least one, or remove `{key}` to take the default"),
             Mistake::RsaBits(_) => "write 2048, 3072 or 4096".into(),
             Mistake::TtlTooLow { least, .. } => format!("write ttl = {least} or more"),
+            Mistake::TtlFixed { fixed, provider, .. } => {
+                format!("write ttl = {fixed}, or change `default_ttl` in [provider.{provider}]")
+            }
+            Mistake::TextTooLong { .. } => "write rsa_bits = 2048, or name another provider".into(),
             Mistake::Name(_) | Mistake::Span(_) | Mistake::Policy(_) | Mistake::Recipient(_) | Mistake::Other(_) => {
                 return None;
             }

@@ -72,7 +72,7 @@ impl Config {
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::whole(path, Mistake::Unreadable(error.to_string())))?;
+            .map_err(|error| ConfigError::whole(path, Mistake::opening(&error, "dkimctl init")))?;
         Self::parse(path, &text)
     }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dkimctl_providers::cloudflare::{self, Cloudflare};
-#[cfg(feature = "dns-update")]
 use dkimctl_providers::dnsupdate;
 use dkimctl_providers::manual::{self, Manual};
 use dkimctl_providers::memory::Memory;
@@ -23,6 +22,7 @@ use super::meant::{no_kind, span};
 use super::written::{self, Text};
 use crate::clock::{Clock, SystemClock};
 use crate::files;
+use crate::keygen::KeyKind;
 
 /// A DNS host as configured.
 #[derive(Debug, Clone)]
@@ -57,7 +57,6 @@ pub enum Provider {
     },
     Route53(route53::Config),
     Manual(manual::Config),
-    #[cfg(feature = "dns-update")]
     DnsUpdate {
         host: &'static dnsupdate::hosts::Host,
         zones: Vec<Fqdn>,
@@ -87,6 +86,11 @@ pub enum ProviderBuildError {
     Key(#[from] rfc2136::KeyError),
     #[error(transparent)]
     Host(#[from] ProviderError),
+    #[error(
+        "this program was built without the hosts of `type = \"dnsupdate\"`; build it with `cargo build --release \
+         --features dns-update`, or use `type = \"manual\"` and `dkimctl dns export`"
+    )]
+    NotBuilt,
 }
 
 impl Provider {
@@ -99,7 +103,6 @@ impl Provider {
             Provider::PowerDns { .. } => &powerdns::DESCRIPTOR,
             Provider::Route53(_) => &route53::DESCRIPTOR,
             Provider::Manual(_) => &manual::DESCRIPTOR,
-            #[cfg(feature = "dns-update")]
             Provider::DnsUpdate { .. } => &dnsupdate::DESCRIPTOR,
         }
     }
@@ -112,9 +115,27 @@ impl Provider {
             // Its capabilities do not depend on its key, which is not read for this.
             Provider::Rfc2136 { .. } | Provider::PowerDns { .. } | Provider::Route53(_) | Provider::Manual(_) => 0,
             Provider::Cloudflare { .. } => cloudflare::MIN_TTL,
-            #[cfg(feature = "dns-update")]
             Provider::DnsUpdate { host, .. } => host.min_ttl,
         }
+    }
+
+    /// Why the host's records cannot have this TTL.
+    pub(super) fn against_ttl(&self, label: &Label, ttl: u32) -> Option<Mistake> {
+        let (least, provider) = (self.min_ttl(), label.to_string());
+        match self {
+            _ if ttl < least => Some(Mistake::TtlTooLow { ttl, least, provider }),
+            Provider::DnsUpdate { ttl: fixed, .. } if ttl != *fixed => {
+                Some(Mistake::TtlFixed { ttl, fixed: *fixed, provider })
+            }
+            _ => None,
+        }
+    }
+
+    /// Why the host cannot hold the record of a key of this size, before there is one.
+    pub(super) fn against_key(&self, label: &Label, bits: u16) -> Option<Mistake> {
+        let Provider::DnsUpdate { host, .. } = self else { return None };
+        let (octets, most) = (KeyKind::Rsa { bits }.record_octets(), host.max_text);
+        (octets > most).then(|| Mistake::TextTooLong { bits, octets, most, provider: label.to_string() })
     }
 
     /// The files in which the provider keeps records, by zone.
@@ -122,6 +143,18 @@ impl Provider {
         match self {
             Provider::ZoneFile(config) => &config.zones,
             _ => &[],
+        }
+    }
+
+    /// The zones that are written down; hosts that list theirs have none here.
+    pub fn zones(&self) -> Vec<&Fqdn> {
+        match self {
+            Provider::Memory { zones } | Provider::Rfc2136 { zones, .. } | Provider::DnsUpdate { zones, .. } => {
+                zones.iter().collect()
+            }
+            Provider::Manual(config) => config.zones.iter().collect(),
+            Provider::ZoneFile(config) => config.zones.iter().map(|(zone, _)| zone).collect(),
+            Provider::Cloudflare { .. } | Provider::PowerDns { .. } | Provider::Route53(_) => Vec::new(),
         }
     }
 
@@ -150,6 +183,8 @@ impl Provider {
             }
             Provider::Route53(config) => Box::new(Route53::new(config.clone())?),
             Provider::Manual(config) => Box::new(Manual::new(config.clone(), Box::new(tell))),
+            #[cfg(not(feature = "dns-update"))]
+            Provider::DnsUpdate { .. } => return Err(ProviderBuildError::NotBuilt),
             #[cfg(feature = "dns-update")]
             Provider::DnsUpdate { host, zones, ttl, secret, timeout } => {
                 let (zones, secret) = (zones.clone(), Secret::new(&secret.read()?));
@@ -184,10 +219,12 @@ impl Provider {
             "powerdns" => reader.powerdns(),
             "route53" => reader.route53(),
             "manual" => reader.manual(),
-            #[cfg(feature = "dns-update")]
             "dnsupdate" => reader.dnsupdate(),
             _ => {
-                let known: Vec<&str> = dkimctl_providers::all().iter().map(|host| host.code).collect();
+                let mut known: Vec<&str> = dkimctl_providers::all().iter().map(|host| host.code).collect();
+                if !known.contains(&"dnsupdate") {
+                    known.push("dnsupdate");
+                }
                 Err(no_kind(source, kind, "type of provider", &known))
             }
         }
@@ -326,7 +363,6 @@ impl Reader<'_> {
         }))
     }
 
-    #[cfg(feature = "dns-update")]
     fn dnsupdate(&self) -> Result<Provider, ConfigError> {
         self.only(&["server", "zones", "default_ttl", "secret_file", "secret_credential", "secret_env", "timeout"])?;
         let server = self.need(&self.table.server, "server")?;

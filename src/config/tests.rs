@@ -25,6 +25,15 @@ fn refusal(text: &str) -> String {
     format!("{error}{hint}").replace("/etc/dkimctl/dkimctl.toml:", "")
 }
 
+/// A host through the crate dns-update, known whether or not the program is built with it.
+fn by_crate(server: &str, ttl: u32) -> String {
+    let name = if server == "desec" { "desec" } else { "ocean" };
+    format!(
+        "[provider.{name}]\ntype = \"dnsupdate\"\nserver = \"{server}\"\nzones = [\"example.com\"]\ndefault_ttl = {ttl}\n\
+         secret_env = \"TOKEN\""
+    )
+}
+
 #[test]
 fn two_lines_and_a_host_are_a_configuration() {
     let config = read(&format!("[[domain]]\nname = \"Example.COM\"\n{HOSTS}")).unwrap();
@@ -70,6 +79,19 @@ fn every_mistake_says_where_and_what_instead() {
         (
             with("[provider.two]\ntype = \"rfc2136\"\nserver = \"a\"\nzones = []\nkey_name = \"k\""),
             "3:1: the secret has 0 sources, and exactly one of",
+        ),
+        (
+            with(&format!("rsa_bits = 4096\nprovider = \"ocean\"\n{}", by_crate("digitalocean", 3600))),
+            "3:12: the record of an RSA key of 4096 bits has 764 octets, and [provider.ocean] holds texts of 500 at most\n\
+             write rsa_bits = 2048, or name another provider",
+        ),
+        (
+            with(&format!("ttl = 300\nprovider = \"desec\"\n{}", by_crate("desec", 3600))),
+            "3:7: a TTL of 300 s is less than the 3600 s that [provider.desec] can do\nwrite ttl = 3600 or more",
+        ),
+        (
+            with(&format!("provider = \"ocean\"\n{}", by_crate("digitalocean", 300))),
+            "2:8: a TTL of 3600 s is not the 300 s that all records of [provider.ocean] have",
         ),
         ("[defaults]\nname = \"x\"".into(), "2:8: `name` has no meaning in [defaults]"),
         ("[signer.mail]\noutbox = \"o\"".into(), "1:1: `receipts` is missing in [signer.mail]"),

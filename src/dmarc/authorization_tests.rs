@@ -1,31 +1,11 @@
 use std::sync::Arc;
 
+use dkimctl_providers::DnsProvider;
 use dkimctl_providers::memory::Memory;
-use dkimctl_providers::{AtName, Caps, Descriptor, DnsProvider, Guarded, Outcome, ProviderError, Zone};
 use dkimctl_state::lifecycle::seen::{ServerAnswer, Sweep};
 use dkimctl_state::store::memory::MemoryStore;
 
 use super::*;
-
-struct Shared(Arc<Memory>);
-
-impl DnsProvider for Shared {
-    fn descriptor(&self) -> &'static Descriptor {
-        self.0.descriptor()
-    }
-    fn caps(&self) -> Caps {
-        self.0.caps()
-    }
-    fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        self.0.zones()
-    }
-    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        self.0.observe(zone, names)
-    }
-    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
-        self.0.apply(zone, ops)
-    }
-}
 
 /// Name servers, each with its answer for every name.
 struct Servers(Vec<Answer>);
@@ -50,7 +30,7 @@ impl Bench {
     fn new() -> Bench {
         let zone: Fqdn = "reports.test".parse().unwrap();
         let host = Arc::new(Memory::new(&[zone], 7, || Time::from_unix(0)));
-        let provider: Box<dyn DnsProvider> = Box::new(Shared(Arc::clone(&host)));
+        let provider: Box<dyn DnsProvider> = Box::new(Arc::clone(&host));
         let dns = Dns::new(BTreeMap::from([("here".parse().unwrap(), provider)]));
         let name = "example.com._report._dmarc.in.reports.test".parse().unwrap();
         let servers = Servers(vec![Answer::Absent]);

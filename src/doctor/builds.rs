@@ -6,7 +6,7 @@ use super::dockerfile::{Dockerfile, Does, Step};
 use super::dockerignore::{Ignore, matches_part};
 use super::files::Files;
 use super::finding::{Findings, Place, Severity, Tier};
-use super::keyfiles::has_private_key;
+use super::keyfiles::{has_private_key, holds_key};
 use super::patient::Patient;
 use super::written::Written;
 use crate::report::doctor::builds as said;
@@ -55,7 +55,7 @@ fn look(files: &Files, written: &Written, path: &Path, dockerfile: &Dockerfile, 
     let inside = |path: &Path| path.strip_prefix(&context).unwrap_or(path).display().to_string();
     for step in &dockerfile.steps {
         match &step.does {
-            Does::Set(text) if text.contains("PRIVATE KEY-----") => {
+            Does::Set(text) if text.contains("PRIVATE KEY-----") || holds_key(&file, text.as_bytes()) => {
                 found(findings, step, said::in_variable(), Severity::Error);
             }
             Does::Copy { sources, .. } => {
@@ -78,7 +78,8 @@ fn look(files: &Files, written: &Written, path: &Path, dockerfile: &Dockerfile, 
                             Severity::Error
                         };
                         found(findings, step, said::copied(source, &taken, whole), weight);
-                    } else if keys.is_empty() || !files.has(&context.join(source.trim_start_matches(['.', '/']))) {
+                    } else if !files.has(&context.join(source.trim_start_matches(['.', '/']))) {
+                        // What is here was told by its content.
                         if let Some(weight) = named_like_key(source) {
                             found(findings, step, said::named_like_key(source), weight);
                         }

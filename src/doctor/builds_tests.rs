@@ -47,6 +47,8 @@ fn a_stage_that_is_left_behind_weighs_less() {
 fn keys_in_variables() {
     let text = "FROM debian\nENV DKIM_KEY=\"-----BEGIN RSA PRIVATE KEY-----\\nMIIE\"\n";
     assert_eq!(of(text, &[]), ["fail error Dockerfile:2"]);
+    let der = key().lines().filter(|line| !line.starts_with('-')).collect::<String>();
+    assert_eq!(of(&format!("FROM debian\nENV DKIM_KEY={der}\n"), &[]), ["fail error Dockerfile:2"]);
     assert_eq!(of("FROM debian\nENV DKIM_KEY_FILE=/run/secrets/dkim\n", &[]), ["ok"]);
 }
 
@@ -83,6 +85,9 @@ fn keys_that_are_not_here_are_told_by_name() {
     ] {
         assert_eq!(of(&format!("FROM debian\n{line}\n"), &[]), [wanted], "{line}");
     }
+    let public =
+        ("repo.gpg.key", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQINBFf0j5oBEADS6cItqCbf4lOLICohq2aHqM5I1jsz3DC4\n");
+    assert_eq!(of("FROM debian\nCOPY repo.gpg.key /\n", &[public]), ["ok"], "it is here, and it is none");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! DMARC001: a record that is there, is whole, and goes somewhere. Pure; [`crate::dmarc::look`] gathers.
 
 use dkimctl_state::name::SigningDomain;
-use dkimctl_state::record::dmarc::lint::{Severity as Weight, lint};
+use dkimctl_state::record::dmarc::lint::lint;
+use dkimctl_state::record::lint::Severity as Weight;
 use dkimctl_state::record::dmarc::{Policy, looks_like_dmarc, read};
 
 use super::finding::{Findings, Severity, Tier};

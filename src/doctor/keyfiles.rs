@@ -1,4 +1,4 @@
-//! KEY004 and KEY005: how keys lie on this host, and how Compose hands them in. Keys are told by content.
+//! KEY004 and KEY005: how keys lie on this host, and how Compose hands them in. Keys are told by content, as in images.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,8 +10,8 @@ use super::compose::model::SecretSource;
 use super::engine;
 use super::files::Files;
 use super::finding::{Findings, Place, Severity, Tier};
+use super::image::{Kind, scan};
 use super::patient::{OurKey, Ours, Patient};
-use crate::keygen::PrivateKey;
 use crate::report::doctor::keyfiles as said;
 
 pub fn examine(patient: &Patient, findings: &mut Findings) {
@@ -25,10 +25,17 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
 fn compose_secrets(patient: &Patient, findings: &mut Findings) {
     for project in &patient.written().projects {
         for service in &project.services {
-            let from_files = service.secrets.iter().filter(|secret| {
-                matches!(project.secrets.get(&secret.source), Some(SecretSource::File(_))) && !secret.access.is_empty()
-            });
-            for secret in from_files {
+            let of_file = |source: &str| matches!(project.secrets.get(source), Some(SecretSource::File(_)));
+            let from_files: Vec<_> = service.secrets.iter().filter(|secret| of_file(&secret.source)).collect();
+            if !from_files.is_empty() && from_files.iter().all(|secret| secret.access.is_empty()) {
+                findings.ok(
+                    "KEY004",
+                    Tier::Files,
+                    &service.name,
+                    said::access_of_host(&service.name, from_files.len()),
+                );
+            }
+            for secret in from_files.into_iter().filter(|secret| !secret.access.is_empty()) {
                 let set: Vec<String> = secret.access.iter().map(|(key, value, _)| format!("{key}: {value}")).collect();
                 let origin = secret.access.first().map_or(secret.origin, |(.., origin)| *origin);
                 let said = said::ignored_access(&service.name, &secret.source, &set.join(", "));
@@ -48,26 +55,28 @@ fn on_this_host(files: &Files, ours: &Ours, findings: &mut Findings) {
     let tracked = tracked(files);
     for path in keys {
         let about = path.display().to_string();
-        let key = our_key(files, path, ours);
-        let mode = std::fs::metadata(files.root.join(path)).map(|meta| meta.mode() & 0o7777).unwrap_or(0);
-        match &tracked {
-            Some(tracked) if tracked.contains(path) => {
-                let weight = weight(&about, key);
-                findings
-                    .found("KEY005", Tier::Files, &about, said::tracked(&about, key))
-                    .weighing(weight)
-                    .at(Place::file(&about));
-            }
-            _ if mode & 0o004 != 0 => {
-                let weight = weight(&about, key).min(Severity::Error);
-                findings
-                    .found("KEY005", Tier::Files, &about, said::readable(&about, mode, key))
-                    .weighing(weight)
-                    .at(Place::file(&about));
-            }
-            _ => findings.ok("KEY005", Tier::Files, &about, said::well_kept(&about, mode, tracked.is_some())),
-        }
+        let mode = std::fs::metadata(files.root.join(path)).ok().map(|meta| meta.mode() & 0o7777);
+        let in_git = tracked.as_ref().map(|tracked| tracked.contains(path));
+        judge(&about, our_key(files, path, ours), in_git, mode, findings);
     }
+}
+
+/// What is to be said of one key. `in_git`: `None` if there is no repository; `mode`: `None` if it cannot be asked.
+fn judge(about: &str, key: Option<&OurKey>, in_git: Option<bool>, mode: Option<u32>, findings: &mut Findings) {
+    let (said, weight) = match (in_git, mode) {
+        (Some(true), _) => (said::tracked(about, key), weight(about, key)),
+        (_, None) => {
+            findings.unknown("KEY005", Tier::Files, about, said::mode_unknown(about, key));
+            return;
+        }
+        (_, Some(mode)) if mode & 0o004 != 0 => {
+            (said::readable(about, mode, key), weight(about, key).min(Severity::Error))
+        }
+        (in_git, Some(mode)) => {
+            return findings.ok("KEY005", Tier::Files, about, said::well_kept(about, mode, in_git.is_some()));
+        }
+    };
+    findings.found("KEY005", Tier::Files, about, said).weighing(weight).at(Place::file(about));
 }
 
 /// A live key of ours is as bad as it gets; a key among fixtures is most likely one.
@@ -90,38 +99,28 @@ fn tracked(files: &Files) -> Option<BTreeSet<PathBuf>> {
     Some(names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
 }
 
-/// Whether a file holds a private key as PEM. Programs, documents and certificates with the words in them are none:
-/// the block must be whole enough to be decoded.
+/// Whether a file holds a private key. Larger ones are data.
 pub fn has_private_key(files: &Files, path: &Path) -> bool {
-    let length = std::fs::metadata(files.root.join(path)).map(|meta| meta.len()).unwrap_or(0);
-    // A key of 16384 bits has 13 kB.
-    (100..=256 << 10).contains(&length) && files.bytes(path).is_some_and(|bytes| holds_key(&bytes))
+    let length = std::fs::metadata(files.root.join(path)).map_or(0, |meta| meta.len());
+    length <= 1 << 20
+        && files
+            .bytes(path)
+            .map(zeroize::Zeroizing::new)
+            .is_some_and(|bytes| holds_key(&path.to_string_lossy(), &bytes))
 }
 
-/// Whether these octets hold a PEM block that is a private key, plain or encrypted.
-pub fn holds_key(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
-    let mut rest: &str = &text;
-    while let Some(at) = rest.find("-----BEGIN ") {
-        rest = &rest[at + 11..];
-        let Some((label, body)) = rest.split_once("-----") else { return false };
-        if label.len() <= 32 && label.ends_with("PRIVATE KEY") {
-            let end = body.find("-----END").unwrap_or(body.len());
-            let digits = body[..end].lines().map(str::trim).filter(|line| !line.contains(':'));
-            let digits: String = digits.collect();
-            let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-            if digits.len() >= 40 && digits.chars().all(is_base64) && body[..end].contains('\n') {
-                return true;
-            }
-        }
-    }
-    false
+/// Whether these octets hold a private key that somebody could use: not the beginning of one, as documents show.
+pub fn holds_key(path: &str, bytes: &[u8]) -> bool {
+    let is_key = |hit: scan::Hit| !matches!(hit.kind, Kind::CutShort | Kind::HeaderAlone);
+    scan::scan_file(path, bytes).into_iter().any(is_key)
 }
 
 fn our_key<'a>(files: &Files, path: &Path, ours: &'a Ours) -> Option<&'a OurKey> {
     let bytes = zeroize::Zeroizing::new(files.bytes(path)?);
-    let key = PrivateKey::from_pem(&*bytes).ok()?;
-    ours.key(key.public())
+    scan::scan(&bytes).into_iter().find_map(|hit| match hit.kind {
+        Kind::Whole { public, .. } => ours.key(&public),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn compose_ignores_access_to_secrets_from_files() {
     };
     assert_eq!(with("file: ./k", "        mode: 0600\n"), ["warn compose.yaml:6"]);
     assert_eq!(with("file: ./k", "        target: x\n        uid: '100'\n"), ["warn compose.yaml:7"]);
-    assert!(with("file: ./k", "        target: x\n").is_empty());
+    assert_eq!(with("file: ./k", "        target: x\n"), ["ok"]);
     assert!(with("environment: K", "        mode: 0600\n").is_empty(), "those are copied, and honoured");
     assert!(with("external: true", "        mode: 0600\n").is_empty(), "so are swarm's");
 }
@@ -26,18 +26,37 @@ fn compose_ignores_access_to_secrets_from_files() {
 #[test]
 fn keys_are_told_by_content() {
     let key = generate(KeyKind::Ed25519).unwrap();
-    assert!(holds_key(key.pem().as_bytes()));
-    assert!(holds_key(key.pem().replace('\n', "\r\n").as_bytes()));
-    assert!(holds_key(format!("text before\n{}", key.pem()).as_bytes()));
+    let holds = |text: &str| holds_key("notes.txt", text.as_bytes());
+    let body: String = key.pem().lines().filter(|line| !line.starts_with('-')).collect();
+    assert!(holds(key.pem()));
+    assert!(holds(&key.pem().replace('\n', "\r\n")));
+    assert!(holds(&format!("text before\n{}", key.pem())));
+    assert!(holds(&format!("DKIM_KEY=\"{}\"", key.pem().trim().replace('\n', "\\n"))), "an .env file");
+    assert!(holds(&format!("s1 example.com:s1:{body}\n")), "a table with the key in it");
     for none in [
         "",
         "-----BEGIN PRIVATE KEY-----",
         "grep -r '-----BEGIN RSA PRIVATE KEY-----' . && echo '-----END'",
         "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n-----END PUBLIC KEY-----\n",
         "-----BEGIN PRIVATE KEY-----\n...your key here, all of it, as it is, please...\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nyour key here and all of it and as it is and please do not forget the end of it\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA04up8hoqzS1...\n-----END RSA PRIVATE KEY-----\n",
     ] {
-        assert!(!holds_key(none.as_bytes()), "{none}");
+        assert!(!holds(none), "{none}");
     }
+}
+
+#[test]
+fn a_mode_that_cannot_be_asked_is_not_known() {
+    let verdict = |in_git, mode| {
+        let mut findings = Findings::default();
+        judge("dkim/s1.private", None, in_git, mode, &mut findings);
+        verdicts(&findings.iter().cloned().collect::<Vec<_>>(), "KEY005")
+    };
+    assert_eq!(verdict(Some(false), None), ["unknown"]);
+    assert_eq!(verdict(None, None), ["unknown"]);
+    assert_eq!(verdict(Some(true), None), ["fail error dkim/s1.private"], "that it is in git is known");
+    assert_eq!(verdict(Some(false), Some(0o600)), ["ok"]);
 }
 
 fn with_key(name: &str, mode: u32, git: bool, ours: Option<Phase>) -> Vec<String> {

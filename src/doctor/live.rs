@@ -1,22 +1,26 @@
 //! The checks that look at the network, the signer and DNS, applied to the patient: what is looked at, from where, and
 //! what is passed over because nobody named it.
 //!
-//! Several groups need the same look; [`Seen`] keeps it for the run.
+//! Several groups need the same look; [`super::patient::Seen`] keeps it for the run.
 
-use std::sync::OnceLock;
+use std::net::SocketAddr;
 
-use dkimctl_state::name::SigningDomain;
+use dkimctl_providers::wire::to_name;
+use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::time::{Span, Time};
+use hickory_proto::rr::Name;
 use rayon::prelude::*;
 
-use super::clock::{self, Witness};
+use super::clock::{self, Witness, cookie};
+use super::container::Container;
 use super::dkim::{self, look as dkim_look};
 use super::finding::{Findings, Tier};
 use super::inside::Inside;
 use super::net::look::{Ask, Named, look};
 use super::net::{self, judge};
 use super::patient::{Patient, Reach};
-use super::{dmarc as dmarc_check, helo as helo_check, relay as relay_check, safekeys, signer, spf as spf_check};
+use super::signer::{self, Kind};
+use super::{dmarc as dmarc_check, helo_seen, relay_probe, rspamd, safekeys, spf as spf_check};
 use crate::config::Observe;
 use crate::dmarc::look as dmarc_look;
 use crate::host::settings::HostSettings;
@@ -25,18 +29,12 @@ use crate::report::doctor as say;
 use crate::signers::{self, milter::Client};
 use crate::spf::resolver::Recursive;
 
-/// What was looked at already in this run.
-#[derive(Default)]
-pub struct Seen {
-    way_out: OnceLock<net::Facts>,
-    signer: OnceLock<Result<signer::Facts, String>>,
-}
-
 /// The place where mail runs, if it is known.
 struct Place {
     inside: Inside,
     container: Option<String>,
-    conf: std::path::PathBuf,
+    /// The signer, where it is configured; what is in a container shows there.
+    signer: Option<signer::Named>,
     client: Client,
 }
 
@@ -60,18 +58,47 @@ pub fn helo(patient: &Patient, findings: &mut Findings) {
         ids.iter().for_each(|id| findings.skip(id, "HELO", say::net::nobody_named()));
     } else if let Some(out) = way_out(patient, &ids, findings) {
         if let (Some(helo), None) = (&out.helo, patient.container.there()) {
-            helo_check::in_force(helo, findings);
+            helo_seen::in_force(helo, findings);
         }
-        helo_check::judge(out, findings);
+        helo_seen::judge(out, findings);
     }
 }
 
 pub fn clock(patient: &Patient, findings: &mut Findings) {
     let Some(out) = way_out(patient, &["SYS001"], findings) else { return };
-    let mut witnesses = clock::of_peers(out);
-    witnesses.extend(clock_inside(patient));
     let policy = patient.ours.config.as_ref().map(|config| config.policy.clone()).unwrap_or_default();
-    clock::judge(&witnesses, policy.clock_tolerance, findings);
+    let mut witnesses = clock::of_peers(out);
+    // A peer may be wrong itself, so a second opinion is asked for; that it agrees is enough.
+    if !witnesses.iter().any(|witness| witness.distance() <= policy.clock_tolerance) {
+        witnesses.extend(clocks_of_name_servers(patient, out));
+    }
+    witnesses.extend(clock_inside(patient));
+    let on_this_machine = place(patient).is_some_and(|place| place.inside.is_here() || place.inside.network.is_some());
+    let kept_by_ntp = witnesses.is_empty() && on_this_machine && clock::kept_by_ntp();
+    clock::judge(&witnesses, kept_by_ntp, policy.clock_tolerance, findings);
+}
+
+/// So many name servers are asked for the time at most.
+const MOST_CLOCKS: usize = 6;
+
+/// The name servers that are asked other things anyway: those of the HELO name and of the domains that sign, and the
+/// resolvers.
+fn clocks_of_name_servers(patient: &Patient, out: &net::Facts) -> Vec<Witness> {
+    let lookup = configured::lookup(&observe(patient));
+    let helo = out.helo.as_ref().and_then(|helo| helo.name.parse::<Fqdn>().ok());
+    let domains = patient.signing_domains();
+    let names = helo.into_iter().chain(domains.iter().take(2).map(|domain| domain.as_fqdn().clone()));
+    let mut asked: Vec<(SocketAddr, Name)> = Vec::new();
+    for name in names.map(|name| to_name(&name)) {
+        let servers = lookup.served_at(&name).into_iter().chain(lookup.config().resolvers.iter().copied());
+        for server in servers {
+            if asked.len() < MOST_CLOCKS && asked.iter().all(|(known, _)| *known != server) {
+                asked.push((server, name.clone()));
+            }
+        }
+    }
+    let options = lookup.config().options;
+    asked.par_iter().filter_map(|(server, name)| cookie::ask(*server, name, options)).collect()
 }
 
 /// The container's own clock: it is the host's, unless somebody took care that it is not.
@@ -148,10 +175,10 @@ pub fn dmarc(patient: &Patient, findings: &mut Findings) {
 
 pub fn relay(patient: &Patient, findings: &mut Findings) {
     let Some(target) = patient.probe_relay.as_ref().filter(|_| !patient.offline) else { return };
-    match relay_check::look(target, &patient.public) {
-        Ok(tries) => relay_check::judge(&tries, findings),
+    match relay_probe::look(target, &patient.public) {
+        Ok(tries) => relay_probe::judge(&tries, findings),
         Err(why) => {
-            findings.unknown("RELAY001", Tier::Observed, target, say::relay::no_target(&why));
+            findings.unknown("RELAY001", Tier::Observed, target, say::relay_probe::no_target(&why));
         }
     }
 }
@@ -253,12 +280,27 @@ const SETTINGS: [&str; 3] = ["smtp_helo_name", "myhostname", "relayhost"];
 
 fn signer_of(patient: &Patient) -> Option<&Result<signer::Facts, String>> {
     let place = place(patient)?;
-    if let Some(container) = patient.container.there()
-        && matches!(container.read(OPENDKIM_CONF), Ok(None))
-    {
-        return None;
-    }
-    Some(patient.seen.signer.get_or_init(|| signer::look(&place.inside, &place.conf)))
+    let look = || {
+        let named = match (&place.signer, patient.container.there()) {
+            (Some(named), _) => Some(named.clone()),
+            (None, Some(container)) => signer_in(container, &place.inside),
+            (None, None) => None,
+        };
+        Some(signer::look(&place.inside, &named?))
+    };
+    patient.seen.signer.get_or_init(look).as_ref()
+}
+
+/// What signs in a container: whatever is configured there, and if both are, what runs.
+fn signer_in(container: &Container, inside: &Inside) -> Option<signer::Named> {
+    // What could not be asked is for the look to say.
+    let is_there = |path: &str| !matches!(container.read(path), Ok(None));
+    let rspamd = match (is_there(OPENDKIM_CONF), is_there(rspamd::CONF)) {
+        (false, false) => return None,
+        (true, true) => signer::runs(inside, Kind::Rspamd) && !signer::runs(inside, Kind::OpenDkim),
+        (_, rspamd) => rspamd,
+    };
+    Some(if rspamd { signer::Named::Rspamd } else { signer::Named::OpenDkim(OPENDKIM_CONF.into()) })
 }
 
 /// The container that was named, or this host, if its own `host.toml` is configured.
@@ -267,7 +309,7 @@ fn place(patient: &Patient) -> Option<Place> {
         Reach::There(container) => Some(Place {
             inside: Inside::container(container),
             container: Some(container.name.clone()),
-            conf: OPENDKIM_CONF.into(),
+            signer: None,
             client: Client::default(),
         }),
         Reach::Failed(_) => None,
@@ -275,13 +317,17 @@ fn place(patient: &Patient) -> Option<Place> {
             let signers = &patient.ours.config.as_ref()?.signers;
             let settings =
                 signers.values().filter_map(|signer| HostSettings::load(signer.apply.as_ref()?).ok()).next()?;
-            // Of rspamd, the probe of `host apply` is the one that knows.
-            let signers::Settings::OpenDkim(opendkim) = settings.signer else { return None };
             // Its paths are those of the container, which has to be named to be looked into.
-            if opendkim.container.is_some() {
+            if settings.signer.container().is_some() {
                 return None;
             }
-            Some(Place { inside: Inside::here(), container: None, conf: opendkim.conf, client: opendkim.client })
+            let (named, client) = match settings.signer {
+                signers::Settings::OpenDkim(opendkim) => (signer::Named::OpenDkim(opendkim.conf), opendkim.client),
+                signers::Settings::Rspamd(rspamd) => {
+                    (signer::Named::KnownRspamd(rspamd::Conf::of(&rspamd)), rspamd.client)
+                }
+            };
+            Some(Place { inside: Inside::here(), container: None, signer: Some(named), client })
         }
     }
 }

@@ -19,24 +19,26 @@ mod dockerignore;
 pub mod engine;
 pub mod files;
 pub mod finding;
-pub mod helo;
+pub mod helo_name;
+pub mod helo_seen;
 pub mod image;
 pub mod inside;
 pub mod keyfiles;
 pub mod live;
 pub mod logs;
 pub mod memory;
-pub mod names;
 pub mod net;
 pub mod patient;
 pub mod postfix;
 pub mod queue;
-pub mod relay;
-pub mod relaying;
+pub mod relay_probe;
+pub mod relay_trust;
+pub mod rspamd;
 pub mod safekeys;
 pub mod settings;
 pub mod signer;
 pub mod spf;
+pub mod syslog;
 pub mod tables;
 pub mod written;
 
@@ -53,11 +55,11 @@ type Examination = fn(&Patient, &mut Findings);
 
 /// Who looks, and for which groups. A new one is one file and one line; several may look for the same group.
 const EXAMINATIONS: &[(&[Group], Examination)] = &[
-    (&[Group::Helo], names::examine),
+    (&[Group::Helo], helo_name::examine),
     (&[Group::Key], builds::examine),
     (&[Group::Key], keyfiles::examine),
     (&[Group::Key, Group::Dkim], tables::examine),
-    (&[Group::Relay, Group::Ip6], relaying::examine),
+    (&[Group::Relay, Group::Ip6], relay_trust::examine),
     (&[Group::Queue], queue::examine),
     (&[Group::Pf], settings::examine),
     (&[Group::Dev], catchers::examine),

@@ -13,9 +13,9 @@ use dkimctl_state::time::Time;
 use super::container::Container;
 use super::engine::{Docker, Engine};
 use super::files::Files;
-use super::live::Seen;
-use super::net::look::PEERS;
+use super::net::{self, look::PEERS};
 use super::postfix::effective::Effective;
+use super::signer;
 use super::written::Written;
 use crate::config::Config;
 
@@ -46,17 +46,16 @@ pub struct Patient {
     /// Nothing is asked over the network.
     pub offline: bool,
     pub now: Time,
-    /// What several groups of checks need is looked at once; see [`super::live`].
     pub seen: Seen,
-    /// Read once, when somebody wants to know.
-    pub cache: Cache,
 }
 
-/// What several checks look at.
+/// What several checks look at: looked at once in a run, when the first of them wants to know.
 #[derive(Default)]
-pub struct Cache {
+pub struct Seen {
     written: OnceLock<Written>,
     postfix: OnceLock<Result<Option<Effective>, String>>,
+    pub(super) way_out: OnceLock<net::Facts>,
+    pub(super) signer: OnceLock<Option<Result<signer::Facts, String>>>,
 }
 
 /// Something that was named, and could be reached or not.
@@ -127,7 +126,6 @@ impl Default for Patient {
             profile: Profile::default(),
             offline: false,
             now: Time::from_unix(0),
-            cache: Cache::default(),
             seen: Seen::default(),
         }
     }
@@ -145,7 +143,7 @@ impl<T> Reach<T> {
 impl Patient {
     /// What stands in the files; nothing if there are none.
     pub fn written(&self) -> &Written {
-        self.cache.written.get_or_init(|| match &self.files {
+        self.seen.written.get_or_init(|| match &self.files {
             Some(files) => Written::read(files, self.service.as_deref(), !self.offline),
             None => Written::default(),
         })
@@ -155,7 +153,7 @@ impl Patient {
     ///
     /// `None`: there is no container, or no Postfix in it. An error is a sentence.
     pub fn postfix(&self) -> Result<Option<&Effective>, &str> {
-        let asked = self.cache.postfix.get_or_init(|| match &self.container {
+        let asked = self.seen.postfix.get_or_init(|| match &self.container {
             Reach::NotAsked => Ok(None),
             Reach::Failed(why) => Err(why.clone()),
             Reach::There(container) => Effective::ask(container).map_err(|error| error.to_string()),

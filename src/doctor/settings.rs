@@ -6,6 +6,7 @@ use super::finding::{Findings, Place, Severity, Tier};
 use super::patient::Patient;
 use super::postfix::effective::Effective;
 use super::postfix::main_cf::{MainCf, master_cf};
+use super::syslog::{self, Kept};
 use super::written::{Kind, Mta};
 use crate::report::doctor::settings as said;
 
@@ -31,8 +32,8 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
     }
     if let Some(files) = &patient.files {
         for path in files.named(|name| name == "master.cf") {
-            let chrooted =
-                master_cf(&files.text(path).unwrap_or_default()).into_iter().find(|service| service.chroot == "y");
+            let services = master_cf(&files.text(path).unwrap_or_default());
+            let chrooted = services.into_iter().find(|service| service.chroot == "y" && asks_names(&service.command));
             if let Some(service) = chrooted {
                 let place = Place::line(path.display().to_string(), service.line);
                 findings
@@ -43,6 +44,11 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
         }
     }
     in_force(patient, findings);
+}
+
+/// The programs of Postfix that look names up; the others lose nothing in a chroot.
+fn asks_names(command: &str) -> bool {
+    ["smtp", "smtpd", "lmtp", "postscreen", "qmqpd", "trivial-rewrite", "verify"].contains(&command)
 }
 
 fn parameters(main: &MainCf, file: &str, renderer: Option<&std::path::Path>, findings: &mut Findings) {
@@ -286,11 +292,25 @@ fn log_in_force(container: &Container, postfix: &Effective, findings: &mut Findi
     let file = postfix.value("maillog_file");
     if file == "/dev/stdout" || !file.is_empty() && container.mount_of(file).is_some() {
         findings.ok("PF004", Tier::Effective, LOG, said::log_to(file));
-    } else if file.is_empty() && (container.mount_of("/dev/log").is_some() || container.mount_of("/var/log").is_some())
-    {
-        findings.ok("PF004", Tier::Effective, LOG, said::log_to("syslog"));
-    } else {
+    } else if !file.is_empty() {
         findings.found("PF004", Tier::Effective, LOG, said::log_is_lost(file));
+    } else if container.mount_of("/dev/log").is_some() {
+        findings.ok("PF004", Tier::Effective, LOG, said::log_to("the host's syslog"));
+    } else {
+        match syslog::look(container) {
+            Ok(Kept::In(path)) => {
+                findings.ok("PF004", Tier::Effective, LOG, said::log_to(&format!("syslog, and to {path}")))
+            }
+            Ok(Kept::Printed) => {
+                findings.ok("PF004", Tier::Effective, LOG, said::log_to("syslog, and to standard output"))
+            }
+            Ok(Kept::Lost | Kept::NobodyListens) => {
+                findings.found("PF004", Tier::Effective, LOG, said::log_is_lost(file));
+            }
+            Err(error) => {
+                findings.unknown("PF004", Tier::Effective, LOG, said::not_asked(&error.to_string()));
+            }
+        }
     }
 }
 

@@ -66,7 +66,7 @@ fn the_log_lasts() {
 fn a_chroot_that_is_written_down() {
     let master = ("smtp/master.cf", "smtp inet n - y - - smtpd\n");
     assert_eq!(written("", "a = 1\n", &[master], "PF001"), ["warn smtp/master.cf:1"]);
-    let master = ("smtp/master.cf", "smtp inet n - n - - smtpd\n");
+    let master = ("smtp/master.cf", "smtp inet n - n - - smtpd\nclean unix n - y - 0 cleanup\n");
     assert!(written("", "a = 1\n", &[master], "PF001").is_empty());
 }
 
@@ -134,7 +134,14 @@ fn milters_tls_and_certificate_in_force() {
 #[test]
 fn the_log_in_force() {
     assert_eq!(in_force(json!({}), "", &[], "PF004"), ["ok"]);
-    assert_eq!(in_force(json!({}), "maillog_file =\n", &[], "PF004"), ["warn"]);
+    let in_container = "maillog_file = /var/log/mail.log\n";
+    assert_eq!(in_force(json!({}), in_container, &[], "PF004"), ["warn"]);
+    let script = format!("sh -c {}", syslog::SCRIPT);
+    let by_syslog = |says: &str| in_force(json!({}), "maillog_file =\n", &[(script.as_str(), says)], "PF004");
+    assert_eq!(by_syslog("pipe:[7]\nlistens\nsocket:[9]\n/var/log/mail.log\n"), ["warn"]);
+    assert_eq!(by_syslog("pipe:[7]\nlistens\nsocket:[9]\npipe:[7]\n"), ["ok"]);
+    // An image in which nothing can be run.
+    assert_eq!(in_force(json!({}), "maillog_file =\n", &[], "PF004"), ["unknown"]);
     let mounted = json!({"Mounts": [{"Type": "bind", "Source": "/dev/log", "Destination": "/dev/log"}]});
     assert_eq!(in_force(mounted, "maillog_file =\n", &[], "PF004"), ["ok"]);
 }

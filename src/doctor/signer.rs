@@ -1,5 +1,5 @@
-//! The OpenDKIM that signs: its configuration and tables, who it runs as, whether it would open its keys, and what it
-//! does with a message that is sent nowhere.
+//! The signer: its configuration and tables, who it runs as, whether it would open its keys, and what it does with a
+//! message that is sent nowhere.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,20 +9,40 @@ use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::time::Time;
 
 use super::inside::Inside;
+use super::rspamd;
 use crate::signers::milter::{self, Answer, Client, Socket};
 use crate::signers::opendkim::conf::Conf;
-use crate::signers::opendkim::tables::{KeyTable, SigningTable};
+use crate::signers::opendkim::tables::{KeyTable, Lookup, SigningTable};
 use crate::signers::probe::{self, Probed};
 use crate::signers::replace::FileError;
 use crate::signers::safekeys::{Accounts, Identity, Inode, Inodes, Problem, ThisHost, accepts_among};
 
+/// What signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    OpenDkim,
+    Rspamd,
+}
+
+/// Where a signer's configuration is, or what it comes to.
+#[derive(Debug, Clone)]
+pub enum Named {
+    /// The path of opendkim.conf.
+    OpenDkim(PathBuf),
+    /// The rspamd that is installed there.
+    Rspamd,
+    /// One whose configuration is known.
+    KnownRspamd(rspamd::Conf),
+}
+
 /// What was seen of a signer.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    pub kind: Kind,
     pub identity: Identity,
     /// Whether it was seen to run as that user, or is only configured to.
     pub running: bool,
-    /// `RequireSafeKeys`.
+    /// `RequireSafeKeys`; rspamd has no such thing, and takes any key that it can read.
     pub safe_keys: bool,
     /// `SignatureAlgorithm rsa-sha1`, which verifiers must not accept.
     pub sha1: bool,
@@ -41,31 +61,38 @@ pub struct KeyFile {
     pub verdict: Result<(), Vec<Problem>>,
 }
 
-/// Reads the configuration at `conf` and everything that it leads to.
-pub fn look(inside: &Inside, conf: &Path) -> Result<Facts, String> {
-    let read = |path: &Path| {
-        let failed = |error: super::inside::InsideError| FileError::Read {
-            path: path.to_owned(),
-            source: io::Error::other(error.to_string()),
-        };
-        inside.read(path).map_err(failed)
+/// What either signer's configuration says.
+struct Configured {
+    kind: Kind,
+    user: String,
+    group: Option<String>,
+    key_table: PathBuf,
+    signing_table: PathBuf,
+    lookup: Lookup,
+    safe_keys: bool,
+    sha1: bool,
+    socket: Result<Socket, String>,
+}
+
+/// Reads a signer's configuration and everything that it leads to.
+pub fn look(inside: &Inside, named: &Named) -> Result<Facts, String> {
+    let configured = match named {
+        Named::OpenDkim(conf) => of_opendkim(inside, conf)?,
+        Named::Rspamd => of_rspamd(rspamd::Conf::ask(inside)?)?,
+        Named::KnownRspamd(conf) => of_rspamd(conf.clone())?,
     };
-    let conf = Conf::read_by(conf, &read).map_err(|error| chain(&error))?;
-    let text = |path: &str| read(Path::new(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let accounts = Accounts::parse(
-        &text("/etc/passwd").map_err(|error| chain(&error))?,
-        &text("/etc/group").map_err(|error| chain(&error))?,
-    );
-    let seen = if inside.exec.is_empty() { None } else { process(inside) };
+    let text = |path: &Path| read(inside, path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let whole = |path: &str| text(Path::new(path)).map_err(|error| chain(&error));
+    let accounts = Accounts::parse(&whole("/etc/passwd")?, &whole("/etc/group")?);
+    let seen = if inside.exec.is_empty() { None } else { process(inside, configured.kind) };
     let running = seen.is_some();
     let identity = match seen {
         Some((uid, gids)) => accounts.running(uid, gids),
         None => accounts
-            .identity(conf.user().unwrap_or("root"), conf.group(), Path::new("/"))
+            .identity(&configured.user, configured.group.as_deref(), Path::new("/"))
             .map_err(|error| error.to_string())?,
     };
-    let table = conf.key_table().map_err(|error| chain(&error))?;
-    let bytes = read(&table.path).map_err(|error| chain(&error))?;
+    let bytes = read(inside, &configured.key_table).map_err(|error| chain(&error))?;
     let key_table = KeyTable::parse(&bytes).map_err(|error| error.to_string())?;
     let paths: Vec<(String, PathBuf)> = key_table
         .rows()
@@ -83,28 +110,62 @@ pub fn look(inside: &Inside, conf: &Path) -> Result<Facts, String> {
         KeyFile { record, path, verdict }
     });
     let keys = keys.collect();
+    let bytes = read(inside, &configured.signing_table).map_err(|error| chain(&error))?;
+    let signing_table = SigningTable::parse(&bytes, configured.lookup).map_err(|error| error.to_string())?;
+    let selector = |name: &crate::signers::KeyName| key_table.get(name.as_str())?.selector.parse().ok();
+    let rows = signing_table.signing(&key_table).into_iter();
     Ok(Facts {
+        kind: configured.kind,
         identity,
         running,
+        safe_keys: configured.safe_keys,
+        sha1: configured.sha1,
+        keys,
+        signing: rows.map(|(domain, names)| (domain, names.iter().filter_map(selector).collect())).collect(),
+        socket: configured.socket,
+    })
+}
+
+fn of_opendkim(inside: &Inside, conf: &Path) -> Result<Configured, String> {
+    let conf = Conf::read_by(conf, &|path: &Path| read(inside, path)).map_err(|error| chain(&error))?;
+    let keys = conf.key_table().map_err(|error| chain(&error))?;
+    let signing = conf.signing_table().map_err(|error| chain(&error))?;
+    Ok(Configured {
+        kind: Kind::OpenDkim,
+        user: conf.user().unwrap_or("root").to_owned(),
+        group: conf.group().map(str::to_owned),
+        key_table: keys.path,
+        signing_table: signing.path,
+        lookup: signing.lookup,
         safe_keys: conf.flag("RequireSafeKeys", true),
         sha1: conf.get("SignatureAlgorithm").is_some_and(|text| text.eq_ignore_ascii_case("rsa-sha1")),
-        keys,
-        signing: signing(&conf, &key_table, &read)?,
         socket: conf.socket().map_err(|error| chain(&error)),
     })
 }
 
-fn signing(
-    conf: &Conf,
-    keys: &KeyTable,
-    read: &dyn Fn(&Path) -> Result<Vec<u8>, FileError>,
-) -> Result<Vec<(SigningDomain, Vec<Selector>)>, String> {
-    let table = conf.signing_table().map_err(|error| chain(&error))?;
-    let bytes = read(&table.path).map_err(|error| chain(&error))?;
-    let signing = SigningTable::parse(&bytes, table.lookup).map_err(|error| error.to_string())?;
-    let selector = |name: &crate::signers::KeyName| keys.get(name.as_str())?.selector.parse().ok();
-    let rows = signing.signing(keys).into_iter();
-    Ok(rows.map(|(domain, names)| (domain, names.iter().filter_map(selector).collect())).collect())
+fn of_rspamd(conf: rspamd::Conf) -> Result<Configured, String> {
+    let (key_table, signing_table) = conf
+        .tables
+        .ok_or("rspamd signs without key_table and signing_table, and its other ways are not looked into")?;
+    Ok(Configured {
+        kind: Kind::Rspamd,
+        user: conf.user,
+        group: None,
+        key_table,
+        signing_table,
+        lookup: Lookup::Pattern,
+        safe_keys: false,
+        sha1: false,
+        socket: conf.socket,
+    })
+}
+
+fn read(inside: &Inside, path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |error: super::inside::InsideError| FileError::Read {
+        path: path.to_owned(),
+        source: io::Error::other(error.to_string()),
+    };
+    inside.read(path).map_err(failed)
 }
 
 /// Hands the signer a message of a domain, over its own socket.
@@ -128,24 +189,33 @@ pub fn probe(inside: &Inside, socket: &Socket, client: &Client, domain: &Signing
     Probed { message, answer }
 }
 
-/// Every OpenDKIM that runs inside, by its numbers; proc_pid_status(5) has the effective ones second. With the host's
+/// Every process of a name that runs inside, by its numbers; proc_pid_status(5) has the effective ones second. With the host's
 /// processes in sight, those of other mount namespaces are others'; which those are may be hidden from us.
 const PROCESSES: &str = r#"
 here=$(readlink /proc/self/ns/mnt)
 for dir in /proc/[0-9]*; do
-  [ "$(cat "$dir/comm" 2>/dev/null)" = opendkim ] || continue
+  [ "$(cat "$dir/comm" 2>/dev/null)" = "$1" ] || continue
   there=$(readlink "$dir/ns/mnt" 2>/dev/null)
   [ -z "$there" ] || [ "$there" = "$here" ] || continue
   grep -E '^(Uid|Gid|Groups):' "$dir/status"
 done
 true"#;
 
-fn process(inside: &Inside) -> Option<(u32, Vec<u32>)> {
-    let ran = inside.run(&["sh", "-c", PROCESSES]).ok().filter(super::engine::Ran::is_ok)?;
+fn process(inside: &Inside, kind: Kind) -> Option<(u32, Vec<u32>)> {
+    let name = match kind {
+        Kind::OpenDkim => "opendkim",
+        Kind::Rspamd => "rspamd",
+    };
+    let ran = inside.run(&["sh", "-c", PROCESSES, "dkimctl", name]).ok().filter(super::engine::Ran::is_ok)?;
     read_processes(&ran.stdout())
 }
 
-/// The one that is not root, if there are several: with `AutoRestart` a parent watches the one that works.
+/// Whether such a signer runs inside.
+pub fn runs(inside: &Inside, kind: Kind) -> bool {
+    process(inside, kind).is_some()
+}
+
+/// The one that is not root, if there are several: a parent watches those that work.
 fn read_processes(text: &str) -> Option<(u32, Vec<u32>)> {
     let numbers = |line: &str| -> Vec<u32> { line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect() };
     let mut found: Vec<(u32, Vec<u32>)> = Vec::new();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use dkimctl_state::name::SigningDomain;
+use dkimctl_state::record::lint::Severity;
 use dkimctl_state::time::Time;
 
 use super::finding::{Findings, Tier};
@@ -10,7 +11,7 @@ use super::net::Facts as WayOut;
 use crate::report::doctor::policy as say;
 use crate::spf::desired::Relay;
 use crate::spf::eval::{Evaluation, Outcome, Session, check};
-use crate::spf::lint::{Evidence, Report, Severity, lint};
+use crate::spf::lint::{Evidence, Report, lint};
 use crate::spf::resolver::Resolver;
 
 /// What DNS says of the senders of a domain.

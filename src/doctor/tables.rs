@@ -1,4 +1,4 @@
-//! KEY006 and DKIM006: OpenDKIM's tables and headers, as they are written and as the container has them.
+//! KEY006 and DKIM006: the signer's tables and headers, as they are written and as the container has them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,13 @@ use super::engine::EngineError;
 use super::files::Files;
 use super::finding::{Findings, Place, Tier};
 use super::patient::Patient;
+use super::rspamd;
+use super::signer::Kind;
 use crate::report::doctor::tables as said;
 use crate::signers::opendkim::conf::{Conf, ConfError, TableFile};
 use crate::signers::opendkim::tables::{KeyTable, Lookup, SigningTable, TableError};
 use crate::signers::replace::FileError;
+use crate::signers::rspamd::shadowed;
 
 const TABLES: &str = "tables";
 const HEADERS: &str = "signed headers";
@@ -36,6 +39,13 @@ struct Found {
     lookup: Lookup,
 }
 
+/// The tables of a signer.
+struct Both {
+    kind: Kind,
+    keys: Found,
+    signing: Found,
+}
+
 fn written(files: &Files, findings: &mut Findings) {
     for conf_path in files.named(|name| name.eq_ignore_ascii_case("opendkim.conf")) {
         let Ok(conf) = Conf::read(&files.root.join(conf_path)) else { continue };
@@ -45,7 +55,7 @@ fn written(files: &Files, findings: &mut Findings) {
             Some(Found { file: path.display().to_string(), bytes: files.bytes(&path)?, lookup: table.lookup })
         };
         if let (Some(keys), Some(signing)) = (near(conf.key_table()), near(conf.signing_table())) {
-            cross_check(&keys, &signing, Tier::Files, findings);
+            cross_check(&Both { kind: Kind::OpenDkim, keys, signing }, Tier::Files, findings);
         }
     }
 }
@@ -61,7 +71,8 @@ fn like(files: &Files, beside: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// The two tables against each other: nobody else does that before mail is refused.
-fn cross_check(keys: &Found, signing: &Found, tier: Tier, findings: &mut Findings) -> Option<KeyTable> {
+fn cross_check(tables: &Both, tier: Tier, findings: &mut Findings) -> Option<KeyTable> {
+    let Both { kind, keys, signing } = tables;
     let place = |found: &Found, line: usize| Place::line(&found.file, u32::try_from(line).unwrap_or(0));
     let key_table = match KeyTable::parse(&keys.bytes) {
         Ok(table) => table,
@@ -82,11 +93,17 @@ fn cross_check(keys: &Found, signing: &Found, tier: Tier, findings: &mut Finding
     let mut well = true;
     for (line, name) in signing_table.named().filter(|(_, name)| key_table.get(name).is_none()) {
         well = false;
-        findings.found("KEY006", tier, TABLES, said::no_such_key(name, &keys.file)).at(place(signing, line));
+        findings.found("KEY006", tier, TABLES, said::no_such_key(*kind, name, &keys.file)).at(place(signing, line));
     }
     for line in signing_table.dead_wildcards() {
         well = false;
         findings.found("KEY006", tier, TABLES, said::dead_wildcard()).at(place(signing, line));
+    }
+    if *kind == Kind::Rspamd {
+        for (short, long) in shadowed(&signing_table, &key_table) {
+            well = false;
+            findings.found("KEY006", tier, TABLES, said::shadowed(&short, &long)).at(Place::file(&signing.file));
+        }
     }
     if well {
         let rows = key_table.rows().count();
@@ -118,7 +135,8 @@ fn in_force(patient: &Patient, container: &Container, findings: &mut Findings) {
     match container.read(CONF) {
         Ok(Some(_)) => {}
         // No OpenDKIM here, or one that is configured elsewhere.
-        Ok(None) | Err(EngineError::Refused { .. }) => return,
+        Ok(None) => return of_rspamd(patient, container, &read, findings),
+        Err(EngineError::Refused { .. }) => return,
         Err(error) => {
             findings.unknown("KEY006", Tier::Effective, TABLES, said::not_asked(&error.to_string()));
             return;
@@ -131,18 +149,54 @@ fn in_force(patient: &Patient, container: &Container, findings: &mut Findings) {
             return;
         }
     };
-    headers(patient, &conf, findings);
+    headers(patient, Kind::OpenDkim, &|header| signs(&conf, header), findings);
     let (Ok(keys), Ok(signing)) = (conf.key_table(), conf.signing_table()) else {
         return findings.skip("KEY006", TABLES, said::no_tables());
     };
+    check_in(container, Kind::OpenDkim, [&keys, &signing], &read, findings);
+}
+
+/// rspamd's tables and headers.
+fn of_rspamd(patient: &Patient, container: &Container, read: &Reads<'_>, findings: &mut Findings) {
+    if !matches!(container.read(rspamd::CONF), Ok(Some(_))) {
+        return;
+    }
+    let dump = container.ask(&rspamd::DUMP).map_err(|error| error.to_string());
+    let conf = match dump.and_then(|dump| rspamd::Conf::read(&dump)) {
+        Ok(conf) => conf,
+        Err(why) => {
+            findings.unknown("KEY006", Tier::Effective, TABLES, said::not_asked(&why));
+            return;
+        }
+    };
+    headers(patient, Kind::Rspamd, &|header| conf.signs(header), findings);
+    let Some((keys, signing)) = conf.tables else {
+        return findings.skip("KEY006", TABLES, said::no_tables());
+    };
+    // Both are globs to it, as `refile:` is.
+    let [keys, signing] = [keys, signing].map(|path| TableFile { path, lookup: Lookup::Pattern });
+    check_in(container, Kind::Rspamd, [&keys, &signing], read, findings);
+}
+
+type Reads<'a> = dyn Fn(&Path) -> Result<Vec<u8>, FileError> + 'a;
+
+/// A container's tables against each other and its key files.
+fn check_in(
+    container: &Container,
+    kind: Kind,
+    [keys, signing]: [&TableFile; 2],
+    read: &Reads<'_>,
+    findings: &mut Findings,
+) {
     let found = |table: &TableFile| {
         let file = format!("{}:{}", container.name, table.path.display());
         read(&table.path).map(|bytes| Found { file, bytes, lookup: table.lookup })
     };
-    match (found(&keys), found(&signing)) {
+    match (found(keys), found(signing)) {
         (Ok(keys), Ok(signing)) => {
-            if let Some(table) = cross_check(&keys, &signing, Tier::Effective, findings) {
-                key_files(container, &table, &keys.file, findings);
+            let tables = Both { kind, keys, signing };
+            if let Some(table) = cross_check(&tables, Tier::Effective, findings) {
+                key_files(container, kind, &table, &tables.keys.file, findings);
             }
         }
         (Err(error), _) | (_, Err(error)) => {
@@ -152,7 +206,7 @@ fn in_force(patient: &Patient, container: &Container, findings: &mut Findings) {
 }
 
 /// Whether the files that the KeyTable names are there; at most a few hundred are asked for.
-fn key_files(container: &Container, table: &KeyTable, file: &str, findings: &mut Findings) {
+fn key_files(container: &Container, kind: Kind, table: &KeyTable, file: &str, findings: &mut Findings) {
     const MOST: usize = 300;
     let paths: Vec<String> = table
         .rows()
@@ -169,7 +223,7 @@ fn key_files(container: &Container, table: &KeyTable, file: &str, findings: &mut
     match container.ask(&argv) {
         Ok(missing) => {
             for path in missing.lines().filter(|line| !line.is_empty()) {
-                findings.found("KEY006", Tier::Effective, TABLES, said::key_missing(path)).at(Place::file(file));
+                findings.found("KEY006", Tier::Effective, TABLES, said::key_missing(kind, path)).at(Place::file(file));
             }
         }
         Err(error) => {
@@ -186,15 +240,18 @@ fn headers_written(patient: &Patient, files: &Files, findings: &mut Findings) {
     let Some((_, relay)) = relay else { return };
     for path in files.named(|name| name.eq_ignore_ascii_case("opendkim.conf")) {
         let Ok(conf) = Conf::read(&files.root.join(path)) else { continue };
-        judge(&conf, &relay, Tier::Files, Some(&path.display().to_string()), findings);
+        let file = path.display().to_string();
+        let line = conf.line("SignHeaders").and_then(|line| u32::try_from(line).ok());
+        let place = Place { file, line, column: None };
+        judge(Kind::OpenDkim, &|header| signs(&conf, header), &relay, Tier::Files, Some(place), findings);
     }
 }
 
-fn headers(patient: &Patient, conf: &Conf, findings: &mut Findings) {
+fn headers(patient: &Patient, kind: Kind, signs: &dyn Fn(&str) -> bool, findings: &mut Findings) {
     let Ok(Some(postfix)) = patient.postfix() else { return };
     let relay = postfix.value("relayhost");
     if rewrites(relay) {
-        judge(conf, relay, Tier::Effective, None, findings);
+        judge(kind, signs, relay, Tier::Effective, None, findings);
     } else {
         findings.skip("DKIM006", HEADERS, said::no_rewriting_relay(relay));
     }
@@ -206,15 +263,21 @@ fn rewrites(relay: &str) -> bool {
     relay.contains(".amazonaws.com") || relay.contains(".awsapps.com")
 }
 
-fn judge(conf: &Conf, relay: &str, tier: Tier, file: Option<&str>, findings: &mut Findings) {
-    let signed: Vec<&str> = ["Date", "Message-ID"].into_iter().filter(|header| signs(conf, header)).collect();
+fn judge(
+    kind: Kind,
+    signs: &dyn Fn(&str) -> bool,
+    relay: &str,
+    tier: Tier,
+    place: Option<Place>,
+    findings: &mut Findings,
+) {
+    let signed: Vec<&str> = ["Date", "Message-ID"].into_iter().filter(|header| signs(header)).collect();
     if signed.is_empty() {
         return findings.ok("DKIM006", tier, HEADERS, said::leaves_out(relay));
     }
-    let finding = findings.found("DKIM006", tier, HEADERS, said::signs_rewritten(relay, &signed));
-    if let Some(file) = file {
-        let line = conf.line("SignHeaders").and_then(|line| u32::try_from(line).ok());
-        finding.at(Place { file: file.to_owned(), line, column: None });
+    let finding = findings.found("DKIM006", tier, HEADERS, said::signs_rewritten(kind, relay, &signed));
+    if let Some(place) = place {
+        finding.at(place);
     }
 }
 

@@ -32,6 +32,32 @@ fn in_force(keys: &str, signing: &str, missing: &str) -> Vec<String> {
     verdicts(&look(&container(json!({}), &answers), examine), "KEY006")
 }
 
+/// rspamd's, as the container has them.
+fn of_rspamd(keys: &str, signing: &str) -> Vec<String> {
+    let dump = r#"{"dkim_signing": {"key_table": "/t/KeyTable", "signing_table": "/t/SigningTable"}, "worker": {}}"#;
+    let answers = [
+        ("cat -- /etc/rspamd/rspamd.conf", "..."),
+        ("rspamadm configdump -C -c /etc/rspamd/rspamd.conf", dump),
+        ("cat -- /t/KeyTable", keys),
+        ("cat -- /t/SigningTable", signing),
+        ("sh -c for path; do [ -f \"$path\" ] || echo \"$path\"; done sh /k/s1.pem", ""),
+        ("sh -c for path; do [ -f \"$path\" ] || echo \"$path\"; done sh /k/s1.pem /k/s2.pem", "/k/s2.pem\n"),
+    ];
+    verdicts(&look(&container(json!({}), &answers), examine), "KEY006")
+}
+
+#[test]
+fn the_tables_of_rspamd() {
+    let first = "k1 example.com:s1:/k/s1.pem\n";
+    assert_eq!(of_rspamd(first, "*@example.com k1\n"), ["ok"]);
+    assert_eq!(of_rspamd(first, "*@example.com k9\n"), ["fail error mail:/t/SigningTable:1"]);
+    let both = format!("{first}k2 example.com.au:s2:/k/s2.pem\n");
+    let missing = of_rspamd(&both, "*@example.com k1\n");
+    assert_eq!(missing, ["ok", "fail error mail:/t/KeyTable"]);
+    let shadowed = of_rspamd(&both, "*@example.com.au k2\n*@example.com k1\n");
+    assert_eq!(shadowed, ["fail error mail:/t/SigningTable", "fail error mail:/t/KeyTable"]);
+}
+
 #[test]
 fn the_containers_own_tables_and_files() {
     assert_eq!(in_force(KEYS, "*@example.com k1\n", ""), ["ok"]);

@@ -30,7 +30,7 @@ pub struct Host<'a> {
     pub store: &'a dyn KeyStore,
     /// What the authoritative servers serve at a key record's name.
     pub lookup: &'a dyn Fn(&Fqdn) -> KeyLookup,
-    /// How long an answer from before a reload is asked for again.
+    /// How long an answer from before a reload is asked for again, and one that does not come.
     pub settle: Duration,
     /// Try an order again that was rolled back.
     pub retry: bool,
@@ -185,9 +185,13 @@ impl Run<'_> {
         self.reload_failed = self.host.signer.reload().err().map(|error| sentence(&error));
     }
 
-    /// Probes every domain that is to sign. After a reload an old answer is asked for again for a while.
+    /// Probes every domain that is to sign. For a while an old answer is asked for again, and a signer that is silent: in
+    /// a container that has just started it comes up after its tables.
     fn probe(&mut self, reloaded: bool) {
-        let settle = if reloaded { Settle::within(self.host.settle) } else { Settle::none() };
+        let settle = match reloaded {
+            true => Settle::after_reload(self.host.settle),
+            false => Settle::as_it_runs(self.host.settle),
+        };
         if reloaded && let Some(first) = self.domains.first() {
             // A lazy reload waits for a connection, and it may be that no domain below is asked about.
             let _ = self.host.signer.probe(&first.order.domain);
@@ -265,7 +269,7 @@ impl Run<'_> {
         );
         self.reload();
         let rows = self.rows()?;
-        let settle = Settle::within(self.host.settle);
+        let settle = Settle::after_reload(self.host.settle);
         let mut back = Vec::new();
         for progress in self.domains.iter_mut().filter(|progress| wrong.contains_key(&progress.order.domain)) {
             let domain = &progress.order.domain;

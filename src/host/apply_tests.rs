@@ -200,6 +200,25 @@ fn a_key_that_signs_or_is_unproven_is_not_destroyed() {
 }
 
 #[test]
+fn a_signer_that_comes_up_after_its_tables_is_waited_for() {
+    let bench = Bench::new(&["a.example"]);
+    let lookup = |name: &Fqdn| bench.lookup(name);
+    let apply_within = |settle| {
+        let host = Host { signer: &bench.fake, store: &bench.fake, lookup: &lookup, settle, retry: false };
+        let mut journal = Journal::open(&bench.dir.path().join("journal.json")).unwrap();
+        apply(&host, &mut journal, &HostOrder { domains: vec![order("a.example", &[1], 1)] }).unwrap()
+    };
+    const LONG: Duration = Duration::from_secs(60);
+    for what in ["the first key", "the same rows after a restart"] {
+        bench.fake.starts_after.set(4);
+        assert_eq!(*verdict(&apply_within(LONG), 0), right(1), "{what}");
+    }
+    bench.fake.starts_after.set(1000);
+    let report = apply_within(Duration::from_millis(100));
+    assert!(matches!(verdict(&report, 0), Verdict::Unknown { why } if why.contains("no such file")), "{report:#?}");
+}
+
+#[test]
 fn a_retry_is_asked_for_by_the_operator() {
     let bench = Bench::new(&["a.example"]);
     bench.apply(vec![order("a.example", &[1, 2], 1)]);

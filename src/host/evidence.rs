@@ -112,8 +112,9 @@ fn log_tail(path: &Path) -> io::Result<impl BufRead + use<>> {
     Ok(BufReader::new(file.take(LOG_TAIL)))
 }
 
-/// The last `DKIM-Signature field added (s=s1, d=example.com)` of each selector: what OpenDKIM writes with
-/// `SyslogSuccess yes`. Lines of any other kind are passed over, and so is what a line does not say clearly.
+/// The last signature of each selector: OpenDKIM writes `DKIM-Signature field added (s=s1, d=example.com)` with
+/// `SyslogSuccess yes`, rspamd lists the symbol `DKIM_SIGNED(0.00){example.com:s=s1;}`. Lines of any other kind are passed
+/// over, and so is what a line does not say clearly.
 pub fn last_signatures<Tz: TimeZone>(
     log: impl BufRead,
     now: &DateTime<Tz>,
@@ -122,7 +123,7 @@ pub fn last_signatures<Tz: TimeZone>(
     for line in log.split(b'\n') {
         let line = line?;
         // Most lines are not about signatures, and are not worth a look at their time.
-        if !contains(&line, b": DKIM-Signature field added (s=") {
+        if !contains(&line, b": DKIM-Signature field added (s=") && !contains(&line, b"DKIM_SIGNED") {
             continue;
         }
         let line = String::from_utf8_lossy(&line);
@@ -136,19 +137,43 @@ fn contains(line: &[u8], part: &[u8]) -> bool {
     line.windows(part.len()).any(|window| window == part)
 }
 
-/// Reads `<time> <host> opendkim[<pid>]: <queue id>: DKIM-Signature field added (s=<selector>, d=<domain>)`, from the
-/// left: a subject that quotes such a line stands in a line of another program.
+/// Reads a line from the left: a subject that quotes such a line stands in a line of another program.
 fn signature_in<Tz: TimeZone>(line: &str, now: &DateTime<Tz>) -> Option<(Time, Selector, SigningDomain)> {
     let (time, rest) = log_time(line, now)?;
-    let mut words = rest.trim_start().splitn(4, ' ');
-    let (_host, program, queue_id) = (words.next()?, words.next()?, words.next()?);
-    if !program.starts_with("opendkim[") || !program.ends_with("]:") || queue_id.trim_end_matches(':') == QUEUE_ID {
+    let mut words = rest.trim_start().splitn(3, ' ');
+    let (_host, program, said) = (words.next()?, words.next()?, words.next()?);
+    let (selector, domain) = match program.strip_suffix("]:")?.split_once('[')?.0 {
+        "opendkim" => added_by_opendkim(said)?,
+        "rspamd" => added_by_rspamd(said)?,
+        _ => return None,
+    };
+    Some((time, selector.parse().ok()?, domain.parse().ok()?))
+}
+
+/// `<queue id>: DKIM-Signature field added (s=<selector>, d=<domain>)`
+fn added_by_opendkim(said: &str) -> Option<(&str, &str)> {
+    let (queue_id, said) = said.split_once(' ')?;
+    if queue_id.trim_end_matches(':') == QUEUE_ID {
         return None;
     }
-    let added = words.next()?.strip_prefix("DKIM-Signature field added (s=")?;
-    let (selector, rest) = added.split_once(", d=")?;
-    let (domain, _) = rest.split_once(')')?;
-    Some((time, selector.parse().ok()?, domain.parse().ok()?))
+    let (selector, rest) = said.strip_prefix("DKIM-Signature field added (s=")?.split_once(", d=")?;
+    Some((selector, rest.split_once(')')?.0))
+}
+
+/// `... rspamd_task_write_log: id: <...>, qid: <queue id>, ... [DKIM_SIGNED(0.00){<domain>:s=<selector>;},...] ...`: the
+/// symbols stand behind the message's own words in any `log_format` with `$symbols_params` or `$symbols_scores_params`.
+fn added_by_rspamd(said: &str) -> Option<(&str, &str)> {
+    let (_, said) = said.split_once("rspamd_task_write_log: ")?;
+    if said.contains(&format!("qid: <{QUEUE_ID}>")) {
+        return None;
+    }
+    let (_, symbol) = said.rsplit_once("DKIM_SIGNED")?;
+    let symbol = match symbol.strip_prefix('(') {
+        Some(score) => score.split_once(')')?.1,
+        None => symbol,
+    };
+    let (domain, rest) = symbol.strip_prefix('{')?.split_once(":s=")?;
+    Some((rest.split_once(';')?.0, domain))
 }
 
 /// The time at the head of a syslog line, and the rest: RFC 3339, or `Nov 22 09:54:30` in local time without a year,

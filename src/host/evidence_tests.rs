@@ -14,6 +14,11 @@ Nov 22 10:41:00 mail postfix/cleanup[9]: A: Subject: DKIM-Signature field added 
 nonsense: DKIM-Signature field added (s=s9, d=evil.example)
 Nov 22 10:42:00 mail opendkim[7]: AAAA6: DKIM-Signature field added (s=, d=../evil)
 Nov 22 10:43:00 mail opendkim[7]: AAAA7: s=s1 d=example.com SSL error:04091068
+2026-11-22T11:10:00+01:00 mail rspamd[9]: <6bf209>; proxy; rspamd_task_write_log: qid: <AAAA8>, [DKIM_SIGNED{r.example:s=s3;}] (no action)
+2026-11-22T11:11:00+01:00 mail rspamd[9]: <6bf209>; proxy; rspamd_task_write_log: qid: <DKIMCTLPROBE>, [DKIM_SIGNED{r.example:s=s3;}] (no action)
+2026-11-22T11:12:00+01:00 mail rspamd[9]: <be0f1e>; proxy; rspamd_task_write_log: qid: <AAAA9>, [FORCE_ACTION_UNSIGNED{soft reject;}] (soft reject)
+2026-11-22T11:13:00+01:00 mail rspamd[9]: <a1b2c3>; task; rspamd_task_write_log: id: <DKIM_SIGNED{evil.example:s=s9;}@r.example>, qid: <AAAAA>, ip: 127.0.0.1, from: <a@r.example>, (default: F (no action): [0.00/15.00] [DKIM_SIGNED(0.00){r.example:s=s4;},MIME_TRACE(0.00){0:+;}]), len: 300
+2026-11-22T11:14:00+01:00 mail rspamd[9]: <a1b2c3>; lua; DKIM_SIGNED{r.example:s=s5;}
 ";
 
 #[test]
@@ -28,6 +33,8 @@ fn the_last_signature_of_each_selector() {
             "s1 example.com 2026-11-22T08:54:30Z",
             "s2 example.com 2026-11-22T10:00:00Z",
             "s1 old.example 2025-12-31T22:00:00Z",
+            "s3 r.example 2026-11-22T10:10:00Z",
+            "s4 r.example 2026-11-22T10:13:00Z",
         ]
     );
 }

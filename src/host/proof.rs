@@ -6,7 +6,7 @@ use dkimctl_state::record::dkim::key_in;
 use super::apply::Host;
 use super::journal::Journal;
 use super::order::{DomainOrder, Verdict};
-use crate::signers::probe::{self, Expected, KeyLookup, Settle};
+use crate::signers::probe::{self, Expected, KeyLookup, Probed, Settle};
 use crate::signers::{KeyName, Rows};
 
 /// Why a switch is not made now.
@@ -38,14 +38,15 @@ pub(super) fn hold_back(
     None
 }
 
-/// One probe of a domain against what is expected, repeated as long as the answer may be an old one.
+/// One probe of a domain against what is expected, repeated as long as the answer may be an old one or still come.
 pub(super) fn ask(
     host: &Host<'_>,
     domain: &SigningDomain,
     expected: &[Expected],
     settle: Settle,
 ) -> Vec<probe::Verdict> {
-    settle.ask(|| probe::judge(&host.signer.probe(domain), domain, expected, host.lookup))
+    let judge = |probed: &Probed| probe::judge(probed, domain, expected, host.lookup);
+    settle.ask(|| host.signer.probe(domain), judge)
 }
 
 /// What the probe says about old rows that were put back.

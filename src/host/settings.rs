@@ -17,8 +17,9 @@ use crate::config::{ConfigError, Mistake, Observe};
 use crate::container::{Container, Mount, Mounts, Which};
 use crate::files::Owner;
 use crate::secrets::signed::VerifyKey;
+use crate::signers::contained::Contained as InContainer;
 use crate::signers::milter::{Client, Socket};
-use crate::signers::opendkim::{self, Contained as InContainer, reload::Reload};
+use crate::signers::opendkim::{self, reload::Reload};
 use crate::signers::{self, KINDS, rspamd};
 
 /// One mail host.
@@ -119,7 +120,7 @@ struct Evidence {
 impl HostSettings {
     pub fn load(path: &Path) -> Result<HostSettings, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::whole(path, Mistake::Unreadable(error.to_string())))?;
+            .map_err(|error| ConfigError::whole(path, Mistake::opening(&error, "dkimctl host init")))?;
         Self::parse(path, &text)
     }
 
@@ -187,11 +188,6 @@ impl HostSettings {
             if signer.reload.is_some() {
                 return Err(other(kind, "rspamd watches its tables, so there is no `reload`".to_owned()));
             }
-            if container.is_some() {
-                let why = "[container] is OpenDKIM's; of an rspamd in a container mount tables and keys under the paths that \
-                           they have on this host, publish its milter on the loopback, and set `root`";
-                return Err(other(kind, why.to_owned()));
-            }
             let standard = Socket::Inet { host: "127.0.0.1".to_owned(), port: rspamd::MILTER_PORT };
             signers::Settings::Rspamd(rspamd::Settings {
                 key_table: needed(&signer.key_table, "key_table")?,
@@ -200,6 +196,7 @@ impl HostSettings {
                 client,
                 user: signer.user.as_ref().map_or(rspamd::USER.to_owned(), |user| user.get_ref().clone()),
                 root,
+                container,
             })
         } else {
             foreign(&signer.key_table, "key_table")?;

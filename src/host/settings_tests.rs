@@ -35,6 +35,28 @@ fn a_signer_in_a_container_is_told_through_it() {
 }
 
 #[test]
+fn rspamd_in_a_container_has_its_paths_and_no_reload() {
+    let text = |more: &str| {
+        format!(
+            "host = \"mail\"\noutbox = \"../outbox\"\nreceipts = \"../receipts\"\nmanifest_key = \"{}\"\nidentity = \"host.age\"\n\
+             keys = \"../rspamd/keys\"\nstate = \"state\"\n[signer]\ntype = \"rspamd\"\nkey_table = \"/etc/rspamd/tables/KeyTable\"\n\
+             signing_table = \"/etc/rspamd/tables/SigningTable\"\nsocket = \"local:/run/milter/rspamd.sock\"\n{more}{NAMED}",
+            SigningKey::generate().verify_key()
+        )
+    };
+    let parse = |more: &str| HostSettings::parse(Path::new("/srv/mail/host/host.toml"), &text(more));
+    let settings = parse("").unwrap().signer;
+    assert!(settings.container().is_some());
+    let signers::Settings::Rspamd(settings) = settings else { panic!("{settings:?}") };
+    assert_eq!(settings.key_table, Path::new("/etc/rspamd/tables/KeyTable"));
+    // Its tables have to be edited here, and nothing says where they are.
+    let error = rspamd::Rspamd::open(settings).unwrap_err();
+    assert!(error.to_string().contains("name it in [container.mounts]"), "{error}");
+    let error = parse("reload = [\"true\"]\n").unwrap_err();
+    assert!(error.to_string().contains("there is no `reload`"), "{error}");
+}
+
+#[test]
 fn without_a_container_nothing_changed() {
     let signer = opendkim(parse("").unwrap().signer);
     assert_eq!((signer.container, signer.reload), (None, Reload::Signal));

@@ -84,6 +84,12 @@ impl Lookup {
         }
     }
 
+    /// Where the name is served, as far as that could be found.
+    pub fn served_at(&self, name: &Name) -> Vec<SocketAddr> {
+        let servers = self.servers(name).unwrap_or_default();
+        servers.into_iter().filter_map(|(_, address)| address).collect()
+    }
+
     /// Asks the servers of a name, and those that they refer to.
     fn follow(&self, name: &Name, rtype: RecordType) -> Result<Hop, String> {
         let mut servers = self.servers(name)?;

@@ -175,17 +175,8 @@ fn the_resolver_is_asked_for_zones_and_servers_only() {
 }
 
 #[test]
-fn recursives_are_asked_when_the_caller_says_so() {
-    let resolver = serve(|name| if name == SELECTOR { txt("key") } else { Found::NoName });
-    let config = Config { resolvers: vec![resolver.address()], ..Config::default() };
-    let sweeps = recursive::check_recursives(&config, &[fqdn(SELECTOR), fqdn("s2._domainkey.example.com")], NOW);
-    assert_eq!(sweeps[0].answers[0].answer, seen("key"));
-    assert_eq!((&sweeps[1].answers[0].answer, sweeps[1].negative_ttl), (&Answer::Absent, Some(120)));
-}
-
-#[test]
 fn resolv_conf_is_read() {
     let text = "# comment\nsearch example.com\nnameserver 192.0.2.53\nnameserver 2001:db8::53\nnameserver bad\n";
-    let resolvers = recursive::parse_resolv_conf(text);
+    let resolvers = resolv_conf::parse(text);
     assert_eq!(resolvers, ["192.0.2.53:53", "[2001:db8::53]:53"].map(|a| a.parse().unwrap()));
 }

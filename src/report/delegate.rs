@@ -50,6 +50,12 @@ impl DelegateReport {
         DelegateReport { domain, ttl, aliases: Vec::new(), delegation: None, holder: None }
     }
 
+    /// What all targets end in.
+    fn below(&self) -> String {
+        let target = self.aliases.first().map(|alias| alias.target.as_str()).unwrap_or_default();
+        target.split_once(&format!(".{}.", self.domain)).map_or(target, |(_, below)| below).to_owned()
+    }
+
     pub fn outcome(&self) -> Outcome {
         let any = |wanted: fn(&Found) -> bool| self.aliases.iter().filter_map(|a| a.found.as_ref()).any(wanted);
         if any(|found| matches!(found, Found::Missing | Found::Elsewhere { .. })) {
@@ -79,6 +85,10 @@ impl Report for DelegateReport {
                 Some(Found::Unknown { why }) => format!("  {}", paint.yellow(format!("; not known: {why}"))),
             };
             let _ = writeln!(out, "{name}. {ttl} IN CNAME {target}.{said}");
+        }
+        if !self.aliases.is_empty() && self.aliases.iter().all(|alias| alias.found.is_none()) {
+            let next = format!("; when they are there: dkimctl dns delegate {domain} --below {} --check", self.below());
+            let _ = writeln!(out, "{}", paint.dim(next));
         }
         if let Some(Delegation { zone, servers }) = &self.delegation {
             let note = format!("; into the zone of {domain}, once; {zone} has to be a zone at these servers");

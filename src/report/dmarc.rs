@@ -9,10 +9,11 @@ use dkimctl_state::lifecycle::staging::ladder::Rung;
 use dkimctl_state::lifecycle::staging::sources::Source;
 use dkimctl_state::lifecycle::staging::{Due, Move, StagingWait};
 use dkimctl_state::name::{Fqdn, SigningDomain};
-use dkimctl_state::record::dmarc::lint::{Finding, Severity};
+use dkimctl_state::record::dmarc::lint::Finding;
+use dkimctl_state::record::lint::Severity;
 use serde::Serialize;
 
-use super::{Paint, Report};
+use super::{Paint, Report, words};
 use crate::dmarc::authorization;
 use crate::dmarc::ingest::{Entry, Status, Totals};
 
@@ -85,11 +86,7 @@ impl Report for CheckReport {
             out.push_str(&format!("{}\n", paint.bold(domain)));
             records.iter().for_each(|record| out.push_str(&format!("  {record}\n")));
             for Finding { id, severity, seen, fix } in findings {
-                let word = match severity {
-                    Severity::Error => paint.red("error"),
-                    Severity::Warning => paint.yellow("warning"),
-                    Severity::Info => paint.dim("info"),
-                };
+                let word = paint.severity(*severity);
                 out.push_str(&format!("  {word} {id}: {seen}\n    {fix}\n"));
             }
             unknown.iter().for_each(|why| out.push_str(&format!("  not known: {why}\n")));
@@ -121,6 +118,9 @@ impl Standing {
 
 impl Report for StatusReport {
     fn text(&self, paint: Paint) -> String {
+        if self.domains.is_empty() {
+            return words::nothing("No DMARC record is looked after yet.", "dkimctl dmarc adopt DOMAIN", paint);
+        }
         self.domains.iter().map(|standing| standing_text(standing, paint)).collect()
     }
 }

@@ -53,6 +53,9 @@ pub fn failure(failure: &Failure, domain: &impl std::fmt::Display) -> String {
         Failure::Dns(ProviderError::Auth(_)) => {
             format!("set it right in [provider.NAME] of dkimctl.toml, then: dkimctl advance {domain}")
         }
+        Failure::Dns(ProviderError::Rejected { code, .. }) if code == "too long" => {
+            format!("dkimctl rollback {domain} gives this key up; with `rsa_bits = 2048`: dkimctl rotate {domain}")
+        }
         Failure::Rule(_) => format!("dkimctl log {domain} shows how it came to this"),
         _ => format!("dkimctl advance {domain} tries again; so does the next run of cron"),
     }

@@ -29,6 +29,9 @@ impl LogReport {
 
 impl Report for LogReport {
     fn text(&self, paint: Paint) -> String {
+        if self.events.is_empty() {
+            return words::nothing("Nothing is written down here.", "dkimctl status", paint);
+        }
         let mut out = String::new();
         for Line { logged, sentence } in &self.events {
             let _ = writeln!(

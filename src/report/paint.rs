@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::IsTerminal as _;
 
+use dkimctl_state::record::lint::Severity;
+
 /// Whether to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Paint {
@@ -54,6 +56,15 @@ impl Paint {
 
     pub fn yellow(self, text: impl Display) -> String {
         self.with("33", text)
+    }
+
+    /// The word for it, in its colour.
+    pub fn severity(self, severity: Severity) -> String {
+        match severity {
+            Severity::Error => self.red(severity.as_str()),
+            Severity::Warning => self.yellow(severity.as_str()),
+            Severity::Info => self.dim(severity.as_str()),
+        }
     }
 
     fn with(self, code: &str, text: impl Display) -> String {

@@ -24,6 +24,9 @@ pub struct DomainPlan {
     pub domain: SigningDomain,
     pub steps: Vec<StepLine>,
     pub waits: Vec<WaitLine>,
+    /// Why the steps would be refused, where that is known beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     pub wake: Option<Time>,
 }
 
@@ -66,11 +69,12 @@ impl WaitLine {
 }
 
 impl PlanReport {
-    pub fn add(&mut self, plan: Plan, ledger: &Ledger) {
+    pub fn add(&mut self, plan: Plan, ledger: &Ledger, refused: Option<String>) {
         let scene = Scene { ledger, selectors: Selectors::of(ledger) };
         self.domains.push(DomainPlan {
             steps: plan.steps.iter().map(|step| scene.line(step)).collect(),
             waits: plan.waits.into_iter().map(|wait| WaitLine::new(wait, &plan.domain)).collect(),
+            refused,
             wake: plan.wake,
             domain: plan.domain,
         });
@@ -182,6 +186,9 @@ impl Report for PlanReport {
                     let row = if row.starts_with('+') { paint.green(row) } else { paint.red(row) };
                     let _ = writeln!(out, "        {row}");
                 }
+            }
+            if let Some(why) = &plan.refused {
+                let _ = writeln!(out, "  {} {why}", paint.red("refused:"));
             }
             for wait in &plan.waits {
                 let _ = writeln!(out, "  wait  {}", wait.sentence);

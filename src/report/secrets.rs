@@ -10,7 +10,7 @@ use dkimctl_state::name::{Label, Selector, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 use serde::Serialize;
 
-use super::{Paint, Report};
+use super::{Paint, Report, words};
 use crate::post::PostError;
 use crate::sealing::Recipient;
 use crate::secrets::manifest::Manifest;
@@ -145,6 +145,9 @@ impl ListReport {
 
 impl Report for ListReport {
     fn text(&self, paint: Paint) -> String {
+        if self.keys.is_empty() && self.orphans.is_empty() {
+            return words::nothing("No key is sealed yet.", "dkimctl rotate DOMAIN", paint);
+        }
         let mut out = String::new();
         for Listed { domain, selector, phase, fingerprint, blob, held, wiped } in &self.keys {
             let said = match *blob {

@@ -1,11 +1,12 @@
 //! What `spf` says: a check, an evaluation, a plan, an adoption.
 
+use dkimctl_state::record::lint::Severity;
 use serde::Serialize;
 
 use super::{Paint, Report};
 use crate::spf::eval::{Evaluation, MOST_LOOKUPS, MOST_VOIDS};
 use crate::spf::flatten::Flat;
-use crate::spf::lint::{self, Finding, Severity};
+use crate::spf::lint::{self, Finding};
 use crate::spf::tree::{AtDomain, Branch, Visit};
 
 /// The result of check_host() for one session.
@@ -157,11 +158,7 @@ impl Report for CheckReport {
             ));
             out.push_str(&tree_text(&checked.branch, 1));
             for finding in &checked.findings {
-                let severity = match finding.severity {
-                    Severity::Error => paint.red("error"),
-                    Severity::Warning => paint.yellow("warning"),
-                    Severity::Info => paint.dim("info"),
-                };
+                let severity = paint.severity(finding.severity);
                 let Finding { id, domain, seen, fix, .. } = finding;
                 out.push_str(&format!("  {id} {severity} at {domain}: {seen}\n         {fix}\n"));
             }

@@ -8,11 +8,7 @@ use serde::Serialize;
 
 use super::{Paint, Report};
 use crate::stack::SIGNER_UID;
-use crate::stack::files::KEYS;
 
-pub const NO_RSPAMD: &str = "a stack with rspamd is not written by this version: its switch and its probe would be untested, and rspamd sends \
-     mail unsigned when a key is missing";
-pub const NO_RSPAMD_HINT: &str = "dkimctl stack init DIR --domain DOMAIN --signer opendkim";
 pub const DIFFERS_HINT: &str =
     "the same command with --diff shows how; apply what you want of it by hand, or move the file away";
 
@@ -53,6 +49,9 @@ pub struct Written {
     pub needs_relay: Option<&'static str>,
     /// Whether the directory of keys belongs to the signer already.
     pub keys_are_the_signers: bool,
+    /// That directory, below the stack's.
+    #[serde(skip)]
+    pub keys: &'static str,
     /// Lines of a zone file.
     pub dns: String,
 }
@@ -84,7 +83,8 @@ impl Report for Written {
             let _ = writeln!(
                 out,
                 "\nThe directory of keys belongs to the signer's user in the container, and only root can give it away:\n  \
-                 sudo chown {SIGNER_UID}:{SIGNER_UID} {dir}/{KEYS}"
+                 sudo chown {SIGNER_UID}:{SIGNER_UID} {dir}/{}",
+                self.keys
             );
         }
         let _ = writeln!(

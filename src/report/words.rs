@@ -7,11 +7,18 @@ use dkimctl_state::lifecycle::fact::{Fact, PolicyChange, PolicyRecord};
 use dkimctl_state::lifecycle::ledger::{Key, Ledger};
 use dkimctl_state::lifecycle::request::Intent;
 use dkimctl_state::lifecycle::step::Wave;
-use dkimctl_state::lifecycle::wait::{Wait, Who};
+use dkimctl_state::lifecycle::wait::{SlotTaken, Wait, Who};
 use dkimctl_state::name::{Fqdn, Label, Selector};
 use dkimctl_state::record::dkim::Fingerprint;
 use dkimctl_state::record::txt::TxtText;
 use dkimctl_state::time::{Span, Time};
+
+use super::Paint;
+
+/// What stands where a list would, if it were not empty: the fact, and the command that changes it.
+pub fn nothing(fact: &str, next: &str, paint: Paint) -> String {
+    format!("{fact}\n\nNext:   {}\n", paint.bold(next))
+}
 
 /// The selector of each key, for sentences about keys.
 #[derive(Debug, Clone, Default)]
@@ -132,11 +139,16 @@ pub fn wait(wait: &Wait) -> String {
     match wait {
         Wait::NeverAsked => "no key yet, and none was asked for".to_owned(),
         Wait::Slots { taken, until } => {
-            let by: Vec<String> = taken.iter().map(|slot| format!("{} has {}", slot.selector, slot.by)).collect();
-            match until {
-                Some(until) => format!("not until {until}: every selector is taken ({})", by.join(", ")),
-                None => format!("every selector is taken ({})", by.join(", ")),
+            let mut by: Vec<(Vec<&str>, &str)> = Vec::new();
+            for SlotTaken { selector, by: why, .. } in taken {
+                match by.iter_mut().find(|(_, other)| other == why) {
+                    Some((selectors, _)) => selectors.push(selector.as_str()),
+                    None => by.push((vec![selector.as_str()], why)),
+                }
             }
+            let by: Vec<String> = by.iter().map(|(names, why)| format!("{}: {why}", names.join(" and "))).collect();
+            let by = format!("no selector is free ({})", by.join("; "));
+            until.map_or_else(|| by.clone(), |until| format!("not until {until}: {by}"))
         }
         Wait::Foreign { name, at, texts } => {
             let seen: Vec<String> = texts.iter().map(short).collect();
@@ -207,6 +219,13 @@ pub fn unusable(at: &AtName) -> String {
 /// All servers of a provider, as it knows them itself.
 pub fn servers_of(provider: &Label) -> String {
     format!("some server of {provider}")
+}
+
+pub fn too_long(name: &Fqdn, octets: usize, provider: &Label, most: usize) -> String {
+    format!(
+        "the record of {name} has {octets} octets, and {provider} holds texts of {most} at most, so it was published nowhere; \
+         `rsa_bits = 2048` makes a key that fits, or name another provider"
+    )
 }
 
 pub fn not_settled() -> String {

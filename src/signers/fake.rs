@@ -40,6 +40,8 @@ pub struct FakeHost {
     /// Instants until the kill; `None`: no kill.
     pub fuse: Cell<Option<u32>>,
     pub down: Cell<bool>,
+    /// How many probes find nobody yet, as in a container that has just started.
+    pub starts_after: Cell<u32>,
     /// Domains for which the signer refuses rows.
     pub refuses: RefCell<Vec<SigningDomain>>,
 }
@@ -147,6 +149,11 @@ impl Signer for FakeHost {
 
     fn probe(&self, domain: &SigningDomain) -> Probed {
         self.instant();
+        if let Some(left) = self.starts_after.get().checked_sub(1) {
+            self.starts_after.set(left);
+            let message = probe::message(domain, Time::from_unix(1_795_341_270));
+            return Probed { message, answer: Answer::NoAnswer { why: "no such file".into() } };
+        }
         if self.told.take() {
             *self.running.borrow_mut() = self.disk.borrow().clone();
         }

@@ -12,6 +12,7 @@ use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::record::dkim::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+pub mod contained;
 #[cfg(test)]
 pub mod fake;
 pub mod milter;
@@ -67,10 +68,10 @@ pub const KINDS: [&str; 2] = ["opendkim", "rspamd"];
 
 impl Settings {
     /// The container that the signer is told through, if it is one.
-    pub fn container(&self) -> Option<&opendkim::Contained> {
+    pub fn container(&self) -> Option<&contained::Contained> {
         match self {
             Settings::OpenDkim(settings) => settings.container.as_ref(),
-            Settings::Rspamd(_) => None,
+            Settings::Rspamd(settings) => settings.container.as_ref(),
         }
     }
 

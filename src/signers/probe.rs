@@ -65,10 +65,12 @@ pub enum Verdict {
     Unknown { why: String },
 }
 
-/// How long an answer from before a reload is asked for again.
+/// How long a signer is asked again: while its answer may be one from before a reload, and while it does not answer at
+/// all, for it may just be starting. What name servers did not say is not asked for again.
 #[derive(Debug, Clone, Copy)]
 pub struct Settle {
-    until: Instant,
+    stale_until: Instant,
+    silent_until: Instant,
 }
 
 /// The message of a probe: the headers that every signer signs, and a body that says what it is.
@@ -110,13 +112,7 @@ pub fn judge(
     let Some(parsed) = AuthenticatedMessage::parse(&raw) else {
         return unsigned("what came back is no message");
     };
-    let seen: Vec<Seen> = parsed
-        .dkim_headers
-        .iter()
-        .map(|header| &header.header)
-        .filter(|signature| signature.d.eq_ignore_ascii_case(domain.as_str()))
-        .map(|signature| Seen { selector: signature.s.to_ascii_lowercase(), algorithm: format!("{:?}", signature.a) })
-        .collect();
+    let seen = signatures(&parsed, domain);
     if seen.is_empty() {
         return unsigned("no signature of this domain was added");
     }
@@ -133,6 +129,21 @@ pub fn judge(
 struct Seen {
     selector: String,
     algorithm: String,
+}
+
+fn signatures(parsed: &AuthenticatedMessage<'_>, domain: &SigningDomain) -> Vec<Seen> {
+    let signatures = parsed.dkim_headers.iter().map(|header| &header.header);
+    signatures
+        .filter(|signature| signature.d.eq_ignore_ascii_case(domain.as_str()))
+        .map(|signature| Seen { selector: signature.s.to_ascii_lowercase(), algorithm: format!("{:?}", signature.a) })
+        .collect()
+}
+
+/// The selectors of the domain's signatures among the headers that a signer added, verified or not.
+pub(crate) fn selectors(added: &[Header], message: &Message, domain: &SigningDomain) -> Vec<String> {
+    let raw = raw_message(added, message);
+    let Some(parsed) = AuthenticatedMessage::parse(&raw) else { return Vec::new() };
+    signatures(&parsed, domain).into_iter().map(|seen| seen.selector).collect()
 }
 
 fn judge_one(
@@ -239,21 +250,25 @@ impl KeyLookup {
 }
 
 impl Settle {
-    pub fn within(time: Duration) -> Settle {
-        Settle { until: Instant::now() + time }
+    pub fn after_reload(time: Duration) -> Settle {
+        let until = Instant::now() + time;
+        Settle { stale_until: until, silent_until: until }
     }
 
-    /// No waiting: the signer was not reloaded.
-    pub fn none() -> Settle {
-        Settle::within(Duration::ZERO)
+    /// The signer was told nothing, so what it answers is what it does.
+    pub fn as_it_runs(time: Duration) -> Settle {
+        Settle { stale_until: Instant::now(), ..Settle::after_reload(time) }
     }
 
-    /// Asks until nothing is wrong, or the time is over. Every time is a new connection.
-    pub fn ask(self, mut probe: impl FnMut() -> Vec<Verdict>) -> Vec<Verdict> {
+    /// Asks until the signer answers and nothing is wrong, or the time is over. Every time is a new connection.
+    pub fn ask(self, mut probe: impl FnMut() -> Probed, judge: impl Fn(&Probed) -> Vec<Verdict>) -> Vec<Verdict> {
         loop {
-            let verdicts = probe();
+            let probed = probe();
+            let verdicts = judge(&probed);
+            let silent = matches!(probed.answer, Answer::NoAnswer { .. });
             let wrong = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wrong { .. }));
-            if !wrong || Instant::now() >= self.until {
+            let now = Instant::now();
+            if !(silent && now < self.silent_until || wrong && now < self.stale_until) {
                 return verdicts;
             }
             thread::sleep(Duration::from_millis(50));

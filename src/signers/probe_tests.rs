@@ -86,13 +86,37 @@ fn silence_is_unknown() {
 
 #[test]
 fn a_wrong_answer_is_asked_for_again_while_it_may_be_an_old_one() {
-    let mut answers = vec![Verdict::Right, Verdict::Wrong { seen: "s1".into() }, Verdict::Wrong { seen: "s1".into() }];
-    let verdicts = Settle::within(Duration::from_secs(5)).ask(|| vec![answers.pop().unwrap()]);
-    assert_eq!(verdicts, [Verdict::Right]);
-    let mut asked = 0;
-    Settle::none().ask(|| {
-        asked += 1;
-        vec![Verdict::Wrong { seen: "s1".into() }]
-    });
+    let old = || Probed { answer: Answer::Passed(vec![]), ..signed() };
+    assert_eq!(settled(Settle::after_reload(PATIENCE), vec![old(), old(), signed()]), ([Verdict::Right].into(), 3));
+    // Nobody told it to read its tables again: what it does now it does.
+    let (verdicts, asked) = settled(Settle::as_it_runs(PATIENCE), vec![old()]);
+    assert_wrong(verdicts[0].clone(), "leaves unsigned");
     assert_eq!(asked, 1);
+}
+
+#[test]
+fn a_signer_that_is_just_starting_is_asked_again_and_one_that_stays_silent_is_unknown() {
+    let silent = || Probed { answer: Answer::NoAnswer { why: "no such file".into() }, ..signed() };
+    for settle in [Settle::after_reload(PATIENCE), Settle::as_it_runs(PATIENCE)] {
+        assert_eq!(settled(settle, vec![silent(), silent(), signed()]), ([Verdict::Right].into(), 3));
+    }
+    let briefly = Duration::from_millis(200);
+    let verdicts = Settle::as_it_runs(briefly).ask(silent, |probed| vec![judged(probed, expected("s1", 1), found(1))]);
+    assert!(matches!(&verdicts[..], [Verdict::Unknown { why }] if why.contains("no such file")), "{verdicts:?}");
+    // What it signed is seen at once, and that a name server is silent changes nothing about the signer.
+    let judge = |probed: &Probed| vec![judged(probed, expected("s1", 1), KeyLookup::Unknown("SERVFAIL".into()))];
+    let mut asked = 0;
+    Settle::after_reload(PATIENCE).ask(|| (asked += 1, signed()).1, judge);
+    assert_eq!(asked, 1);
+}
+
+/// Longer than any of these tests waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is said in the end if the signer does these one after the other, and how often it was asked.
+fn settled(settle: Settle, probes: Vec<Probed>) -> (Vec<Verdict>, usize) {
+    let (all, mut left) = (probes.len(), probes.into_iter());
+    let judge = |probed: &Probed| vec![judged(probed, expected("s1", 1), found(1))];
+    let verdicts = settle.ask(|| left.next().expect("it was asked more often"), judge);
+    (verdicts, all - left.len())
 }

@@ -49,6 +49,16 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
         sweep(path);
         return Ok(false);
     }
+    put(path, old, new).map(|()| true)
+}
+
+/// Puts a new file with the same text in the old one's place: whoever watches the file takes it for changed.
+pub fn renew(path: &Path) -> Result<(), FileError> {
+    let text = read(path)?;
+    put(path, &text, &text)
+}
+
+fn put(path: &Path, old: &[u8], new: &[u8]) -> Result<(), FileError> {
     let failed = |doing| move |source| FileError::Write { path: path.to_owned(), doing, source };
     // A symbolic link keeps pointing: its target is what is replaced.
     let target = fs::canonicalize(path).map_err(failed("resolving its name"))?;
@@ -74,8 +84,7 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<bool, FileError> {
         return Err(FileError::Changed { path: path.to_owned() });
     }
     temporary.persist(&target).map_err(|error| failed("renaming over it")(error.error))?;
-    File::open(directory).and_then(|dir| dir.sync_all()).map_err(failed("flushing its directory"))?;
-    Ok(true)
+    File::open(directory).and_then(|dir| dir.sync_all()).map_err(failed("flushing its directory"))
 }
 
 /// Removes what processes that were killed left beside a file. What cannot be removed is in nobody's way.
@@ -146,5 +155,8 @@ mod tests {
         let inode = fs::metadata(&table).unwrap().ino();
         assert!(!replace(&table, b"same\n", b"same\n").unwrap());
         assert_eq!(fs::metadata(&table).unwrap().ino(), inode);
+        renew(&table).unwrap();
+        assert_ne!(fs::metadata(&table).unwrap().ino(), inode, "another file");
+        assert_eq!(fs::read(&table).unwrap(), b"same\n");
     }
 }

@@ -7,14 +7,21 @@
 //! What rspamd does otherwise than OpenDKIM:
 //!
 //! - There is no signal. Both files are watched, each worker watches for itself, and nothing says when one has read
-//!   them; so a KeyTable that was written is given [`WATCH`] before anything may name its rows, and after a switch only
-//!   the probe knows.
+//!   them; so a KeyTable that was written is given [`WATCH`] before anything may name its rows, a switch is given as much
+//!   before it is probed, and only the probe knows.
+//! - A worker begins with the tables that the main process read when rspamd itself was started, and watches for changes
+//!   after its own beginning. One that is born late, or in place of one that died, signs with yesterday's tables, or not
+//!   at all, until a file changes again (lib/maps/map.c, `rspamd_map_preload` and `rspamd_map_watch`; 3.4 and later).
+//!   So "reload" puts both tables in place once more, with the same text; every run that sees a wrong answer does it.
 //! - A key that is missing or cannot be read, a row that names no key, a `check_pubkey` that is not satisfied: mail
 //!   leaves **unsigned**, and only rspamd's log knows. The probe sees it as unsigned, and the old rows go back.
 //! - Keys are cached by path and modification time, and an older file under the same path is not noticed. Our paths hold
 //!   the key's fingerprint and are never written twice.
+//! - A row of either table is looked for inside of what is asked: `*@example.com` signs mail of example.com.au too, with
+//!   the wrong key and whatever row stands first (rspamd issues 5806 and 6125). Two such domains are not put side by side.
 //! - It looks at no owner and no mode. Keys are held to OpenDKIM's rules all the same: what others can read is no secret.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -23,12 +30,14 @@ use chrono::Utc;
 use dkimctl_state::name::SigningDomain;
 use dkimctl_state::time::Time;
 
+use super::contained::{Contained, NotMounted};
 use super::milter::{self, Answer, Client, Socket};
 use super::opendkim::tables::{KeyTable, Lookup, SigningTable, TableError};
 use super::probe::{self, Probed};
 use super::replace::{self, FileError};
 use super::safekeys::{self, AccountError, Accounts, Identity, Problem};
 use super::{KeyName, Loaded, LoadedKey, Rows, Signer, SignerError};
+use crate::container::ContainerError;
 
 /// What is configured about an rspamd. Its own configuration is spread over includes and Lua, and not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +54,19 @@ pub struct Settings {
     pub user: String,
     /// The root directory whose etc/passwd and etc/group hold that user: `/` outside of containers.
     pub root: PathBuf,
+    /// The container that it runs in: tables and socket are named as that sees them.
+    pub container: Option<Contained>,
 }
 
 /// How many messages a probe asks about. Debian's package runs a handful of workers.
-const ASKED: usize = 12;
+pub const ASKED: usize = 12;
 /// The proxy worker's port as packages have it.
 pub const MILTER_PORT: u16 = 11332;
 /// The user of Debian's package.
 pub const USER: &str = "_rspamd";
-/// How long a changed table is given to be read by every worker: 50 ms where nothing else happens, and up to 4 s were
-/// seen on a machine with ten times more to do than it can.
+/// How long a changed table is given to be read by every worker. One of them waits for up to two seconds by design
+/// (lib/maps/map.c, `rspamd_map_schedule_periodic`), and up to 4 s were seen on a machine with ten times more to do than
+/// it can.
 pub const WATCH: Duration = Duration::from_secs(5);
 
 /// One rspamd.
@@ -69,15 +81,32 @@ pub struct Rspamd {
 pub enum RspamdError {
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    NotMounted(#[from] NotMounted),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     #[error("{path}: {source}")]
     Table { path: PathBuf, source: TableError },
+    #[error(
+        "rspamd would take the row of {short} for mail of {long} too, since the one begins as the other does: they cannot \
+         sign side by side on one rspamd; let another host or OpenDKIM sign for one of them"
+    )]
+    Shadowed { short: SigningDomain, long: SigningDomain },
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 impl Rspamd {
-    pub fn open(settings: Settings) -> Result<Rspamd, RspamdError> {
-        let accounts = Accounts::read(&settings.root)?;
+    pub fn open(mut settings: Settings) -> Result<Rspamd, RspamdError> {
+        let accounts = match &settings.container {
+            Some(contained) => {
+                settings.key_table = contained.here(&settings.key_table)?;
+                settings.signing_table = contained.here(&settings.signing_table)?;
+                settings.socket = contained.socket_here(settings.socket);
+                contained.accounts()?
+            }
+            None => Accounts::read(&settings.root)?,
+        };
         let identity = accounts.identity(&settings.user, None, &settings.root)?;
         Ok(Rspamd { settings, accounts, identity })
     }
@@ -96,6 +125,10 @@ impl Rspamd {
         Ok((table, bytes))
     }
 
+    fn on_host(&self, path: &Path) -> Option<PathBuf> {
+        self.settings.container.as_ref()?.mounts.on_host(path)
+    }
+
     fn of_keys(&self, source: TableError) -> RspamdError {
         RspamdError::Table { path: self.settings.key_table.clone(), source }
     }
@@ -106,7 +139,8 @@ impl Rspamd {
 
     fn add(&self, load: &[LoadedKey]) -> Result<bool, RspamdError> {
         let (mut keys, bytes) = self.key_table()?;
-        keys.add(load).map_err(|source| self.of_keys(source))?;
+        let load = self.settings.container.as_ref().map_or_else(|| load.to_vec(), |contained| contained.as_seen(load));
+        keys.add(&load).map_err(|source| self.of_keys(source))?;
         let wrote = replace::replace(&self.settings.key_table, &bytes, &keys.to_bytes())?;
         if wrote {
             // A row of the SigningTable that a worker reads before its key is known leaves mail unsigned.
@@ -118,7 +152,11 @@ impl Rspamd {
     fn switch(&self, domains: &[(SigningDomain, Vec<KeyName>)]) -> Result<bool, RspamdError> {
         let ((keys, _), (mut signing, bytes)) = (self.key_table()?, self.signing_table()?);
         // One signature for a message: the first row that fits.
+        let before = shadowed(&signing, &keys);
         signing.point(domains, &keys, false).map_err(|source| self.of_signing(source))?;
+        if let Some((short, long)) = shadowed(&signing, &keys).into_iter().find(|pair| !before.contains(pair)) {
+            return Err(RspamdError::Shadowed { short, long });
+        }
         let new = signing.to_bytes().map_err(|source| self.of_signing(source))?;
         Ok(replace::replace(&self.settings.signing_table, &bytes, &new)?)
     }
@@ -142,7 +180,8 @@ impl Rspamd {
             let loaded = Loaded {
                 domain: row.domain.parse().ok(),
                 selector: row.selector.parse().ok(),
-                path: row.path.map(Path::to_owned),
+                // What is not mounted is known by the container's own name for it.
+                path: row.path.map(|path| self.on_host(path).unwrap_or_else(|| path.to_owned())),
             };
             (KeyName::new(row.name), loaded)
         });
@@ -175,42 +214,60 @@ impl Signer for Rspamd {
         self.remove(keys).map_err(SignerError::new)
     }
 
-    /// Nothing to tell: the tables are watched.
+    /// The tables are watched, yet a worker can have missed a change: both are there anew. Keys come first, so that no
+    /// row is read before the key that it names. Then every worker is given its time: which of them answers a probe is
+    /// chance, and on a busy machine one can answer them all while another still has the old rows.
     fn reload(&self) -> Result<(), SignerError> {
+        for table in [&self.settings.key_table, &self.settings.signing_table] {
+            replace::renew(table).map_err(SignerError::new)?;
+        }
+        thread::sleep(WATCH);
         Ok(())
     }
 
     /// Every worker reads the tables in its own time, and which worker answers is chance: what counts is what the last
-    /// of them does, so several are asked, and an answer that the tables do not ask for is the one that is shown.
+    /// of them does, so several messages are handed in, and an answer that the tables do not ask for is the one that is
+    /// shown. All at once: one after the other, the first idle worker would answer all of them.
     fn probe(&self, domain: &SigningDomain) -> Probed {
+        let message = probe::message(domain, Time::from_unix(Utc::now().timestamp()));
+        let ask = || milter::submit(&self.settings.socket, &self.settings.client, &message);
+        let mut answers: Vec<Answer> = thread::scope(|scope| {
+            let asked: Vec<_> = (0..ASKED).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|answer| answer.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
         let wanted = self.selectors(domain);
-        let ask = || {
-            let message = probe::message(domain, Time::from_unix(Utc::now().timestamp()));
-            let answer = milter::submit(&self.settings.socket, &self.settings.client, &message);
-            Probed { message, answer }
+        let as_wanted = |answer: &Answer| {
+            let Answer::Passed(added) = answer else { return false };
+            let seen = probe::selectors(added, &message, domain);
+            seen.iter().any(|selector| wanted.contains(selector))
         };
-        let mut probed = ask();
-        for _ in 1..ASKED {
-            if !signed_with(&probed.answer, &wanted) {
-                break;
-            }
-            probed = ask();
-        }
-        probed
+        let shown = answers.iter().position(|answer| !as_wanted(answer)).unwrap_or(0);
+        Probed { message, answer: answers.swap_remove(shown) }
     }
 
     fn accepts(&self, path: &Path) -> Result<(), Vec<Problem>> {
-        safekeys::accepts(path, &self.identity, &self.accounts)
-            .map_err(|problems| problems.into_iter().map(|problem| Problem { costs: COSTS, ..problem }).collect())
+        let accepted = match &self.settings.container {
+            Some(contained) => contained.accepts(path, &self.identity, &self.accounts),
+            None => safekeys::accepts(path, &self.identity, &self.accounts),
+        };
+        accepted.map_err(|problems| problems.into_iter().map(|problem| Problem { costs: COSTS, ..problem }).collect())
     }
 }
 
-/// Whether a signature with one of these selectors was added (RFC 6376 section 3.5).
-fn signed_with(answer: &Answer, selectors: &[String]) -> bool {
-    let Answer::Passed(headers) = answer else { return false };
-    let signatures = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("DKIM-Signature"));
-    let mut tags = signatures.flat_map(|header| header.value.split(';').filter_map(|tag| tag.trim().split_once('=')));
-    tags.any(|(name, value)| name.trim() == "s" && selectors.iter().any(|selector| selector == value.trim()))
+/// Each domain with a row that rspamd finds for mail of another domain as well, and that other domain.
+pub fn shadowed(signing: &SigningTable, keys: &KeyTable) -> Vec<(SigningDomain, SigningDomain)> {
+    let rows = signing.signing(keys);
+    // In order, whatever begins with a domain stands right behind it.
+    let mut begins: Vec<&SigningDomain> = Vec::new();
+    let mut pairs = Vec::new();
+    for domain in rows.keys() {
+        while begins.last().is_some_and(|short| !domain.as_str().starts_with(short.as_str())) {
+            begins.pop();
+        }
+        pairs.extend(begins.last().map(|&short| (short.clone(), domain.clone())));
+        begins.push(domain);
+    }
+    pairs
 }
 
 /// What a key that is not kept as it should be costs with rspamd.

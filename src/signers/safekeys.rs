@@ -100,7 +100,10 @@ const COSTS: &str = "every mail would be answered with 451";
 pub enum AccountError {
     #[error("{path} cannot be read, so the owner of the keys is not known")]
     Read { path: PathBuf, source: io::Error },
-    #[error("there is no {kind} `{name}` in {root}, so OpenDKIM would not start: correct its `UserID`")]
+    #[error(
+        "there is no {kind} `{name}` in {root}, so the signer would not start: correct `UserID` of opendkim.conf, or `user` of \
+         host.toml"
+    )]
     Nobody { kind: &'static str, name: String, root: PathBuf },
 }
 
@@ -230,6 +233,7 @@ impl Check<'_> {
         };
         if !meta.is_file() {
             problem("is not a regular file".into(), format!("ls -ld {path_text}"));
+            problems.iter_mut().for_each(|problem| problem.denied = true);
             return problems;
         }
         if mode & 0o006 != 0 {

@@ -7,6 +7,7 @@ mod rules;
 
 use std::net::IpAddr;
 
+use dkimctl_state::record::lint::Severity::{self, Error, Info, Warning};
 use dkimctl_state::record::spf::{Mechanism, Term, is_spf};
 use dkimctl_state::record::txt::TxtText;
 use serde::Serialize;
@@ -14,14 +15,6 @@ use serde::Serialize;
 use super::eval::analyze_texts;
 use super::resolver::{Data, Kind, QueryName, Reply, Resolver};
 use super::tree::{AtDomain, Branch};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-}
 
 /// One thing to mend, or to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,8 +57,6 @@ pub struct Rule {
     pub severity: Severity,
     pub title: &'static str,
 }
-
-use Severity::{Error, Info, Warning};
 
 const fn rule(id: &'static str, severity: Severity, title: &'static str) -> Rule {
     Rule { id, severity, title }
@@ -187,16 +178,6 @@ impl Report {
     /// Whether a change of policy may rest on this record.
     pub fn is_sound(&self) -> bool {
         self.unknown.is_empty() && self.findings.iter().all(|finding| finding.severity != Error)
-    }
-}
-
-impl Severity {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Info => "info",
-            Warning => "warning",
-            Error => "error",
-        }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use dkimctl_state::record::lint::Severity;
 use dkimctl_state::record::spf::{Mechanism, Modifier, Qualifier, SpfRecord, Term, Wrong, ascii, is_spf};
 use dkimctl_state::record::txt::TxtText;
 
 use super::super::eval::{MOST_LOOKUPS, MOST_NAMES, MOST_VOIDS, in_network};
 use super::super::resolver::{Kind, QueryName, Reply, Resolver};
 use super::super::tree::{AtDomain, Branch, Visit};
-use super::{Evidence, Finding, RULES, Severity, networks};
+use super::{Evidence, Finding, RULES, networks};
 
 pub(super) struct Lint<'a> {
     pub resolver: &'a dyn Resolver,

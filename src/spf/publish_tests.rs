@@ -2,32 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dkimctl_providers::memory::{Faults, Memory};
-use dkimctl_providers::{AtName, Caps, Descriptor, DnsProvider, Guarded, Outcome, ProviderError, Zone};
+use dkimctl_providers::{AtName, DnsProvider};
 use dkimctl_state::lifecycle::staging::spf::{Ending, Goal};
 use dkimctl_state::store::memory::MemoryStore;
 
 use super::*;
-
-/// A host that the test keeps a hand on.
-struct Shared(Arc<Memory>);
-
-impl DnsProvider for Shared {
-    fn descriptor(&self) -> &'static Descriptor {
-        self.0.descriptor()
-    }
-    fn caps(&self) -> Caps {
-        self.0.caps()
-    }
-    fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        self.0.zones()
-    }
-    fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        self.0.observe(zone, names)
-    }
-    fn apply(&self, zone: &Zone, ops: &[Guarded]) -> Vec<Outcome> {
-        self.0.apply(zone, ops)
-    }
-}
 
 struct Stage {
     host: Arc<Memory>,
@@ -48,7 +27,7 @@ impl Stage {
             host.edit_txt(&domain, 1800, texts);
         }
         let label: Label = "here".parse().unwrap();
-        let provider: Box<dyn DnsProvider> = Box::new(Shared(Arc::clone(&host)));
+        let provider: Box<dyn DnsProvider> = Box::new(Arc::clone(&host));
         Stage {
             host,
             dns: Dns::new(BTreeMap::from([(label.clone(), provider)])),
@@ -211,7 +190,7 @@ fn what_reached_one_of_two_providers_is_finished_or_taken_back() {
         other.edit_txt(&stage.domain, 300, &["v=spf1 mx ~all", "other token"]);
         let labels: Vec<Label> = ["here", "there"].map(|label| label.parse().unwrap()).to_vec();
         let hosts = [Arc::clone(&stage.host), Arc::clone(&other)];
-        let boxed = hosts.map(|host| Box::new(Shared(host)) as Box<dyn DnsProvider>);
+        let boxed = hosts.map(|host| Box::new(host) as Box<dyn DnsProvider>);
         stage.dns = Dns::new(labels.iter().cloned().zip(boxed).collect());
         stage.labels = labels;
         stage.adopt("v=spf1 mx ~all").unwrap();

@@ -1,5 +1,6 @@
 //! Every file of a stack: its path, its mode, and the template that it is made from.
 
+use super::signs::Signs;
 use super::{Choices, SIGNER_UID};
 
 /// A file as it is to be.
@@ -15,23 +16,38 @@ struct Template {
     path: &'static str,
     mode: u32,
     text: &'static str,
+    /// Whose stack it is in.
+    of: Of,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    All,
     /// Part of the secure host's side.
-    secure: bool,
+    Secure,
+    Signer(Signs),
 }
 
 const fn file(path: &'static str, text: &'static str) -> Template {
-    Template { path, mode: 0o644, text, secure: false }
+    Template { path, mode: 0o644, text, of: Of::All }
 }
 
 const fn program(path: &'static str, text: &'static str) -> Template {
-    Template { path, mode: 0o755, text, secure: false }
+    Template { path, mode: 0o755, text, of: Of::All }
 }
 
 const fn secure(path: &'static str, text: &'static str) -> Template {
-    Template { path, mode: 0o644, text, secure: true }
+    Template { path, mode: 0o644, text, of: Of::Secure }
 }
 
-const TEMPLATES: [Template; 29] = [
+const fn signer(signs: Signs, path: &'static str, text: &'static str) -> Template {
+    Template { path, mode: 0o644, text, of: Of::Signer(signs) }
+}
+
+const KEY_TABLE: &str = include_str!("templates/tables/KeyTable");
+const SIGNING_TABLE: &str = include_str!("templates/tables/SigningTable");
+
+const TEMPLATES: [Template; 32] = [
     file("README.md", include_str!("templates/README.md")),
     file("compose.yaml", include_str!("templates/compose.yaml")),
     file("development/compose.mailpit.yaml", include_str!("templates/development/compose.mailpit.yaml")),
@@ -41,7 +57,8 @@ const TEMPLATES: [Template; 29] = [
     file("mail/Dockerfile", include_str!("templates/mail/Dockerfile")),
     file("mail/main.cf", include_str!("templates/mail/main.cf")),
     file("mail/master.cf", include_str!("templates/mail/master.cf")),
-    file("mail/opendkim.conf", include_str!("templates/mail/opendkim.conf")),
+    signer(Signs::Opendkim, "mail/opendkim.conf", include_str!("templates/mail/opendkim.conf")),
+    signer(Signs::Rspamd, "mail/rspamd.conf", include_str!("templates/mail/rspamd.conf")),
     file("mail/rsyslog.conf", include_str!("templates/mail/rsyslog.conf")),
     file("mail/smtpd.conf", include_str!("templates/mail/smtpd.conf")),
     file("mail/supervisord.conf", include_str!("templates/mail/supervisord.conf")),
@@ -51,8 +68,10 @@ const TEMPLATES: [Template; 29] = [
     program("mail/check-signing", include_str!("templates/mail/check-signing")),
     program("mail/check-image", include_str!("templates/mail/check-image")),
     program("app/send-test", include_str!("templates/app/send-test")),
-    file("opendkim/tables/KeyTable", include_str!("templates/opendkim/KeyTable")),
-    file("opendkim/tables/SigningTable", include_str!("templates/opendkim/SigningTable")),
+    signer(Signs::Opendkim, EDITED[0], KEY_TABLE),
+    signer(Signs::Opendkim, EDITED[1], SIGNING_TABLE),
+    signer(Signs::Rspamd, EDITED[2], KEY_TABLE),
+    signer(Signs::Rspamd, EDITED[3], SIGNING_TABLE),
     file("host/host.toml", include_str!("templates/host/host.toml")),
     file("cron/dkimctl", include_str!("templates/cron/dkimctl")),
     file("systemd/dkimctl-host-apply.service", include_str!("templates/systemd/dkimctl-host-apply.service")),
@@ -63,30 +82,22 @@ const TEMPLATES: [Template; 29] = [
     secure("systemd/dkimctl-advance.timer", include_str!("templates/systemd/dkimctl-advance.timer")),
 ];
 
-/// Where keys are delivered; nobody but the signer may enter.
-pub const KEYS: &str = "opendkim/keys";
-
-/// Directories that files alone do not make, with their modes. What the signer must own is given to it by whoever
-/// writes there.
-pub const DIRECTORIES: [(&str, u32); 9] = [
-    ("opendkim", 0o755),
-    ("opendkim/tables", 0o755),
-    (KEYS, 0o700),
-    ("secrets", 0o700),
-    ("host", 0o755),
-    ("outbox", 0o755),
-    ("receipts", 0o755),
-    ("run/milter", 0o750),
-    ("log", 0o755),
-];
-
 /// The mail host's own tables: it edits them every day, so what stands in them is not ours to compare.
-pub const EDITED: [&str; 2] = ["opendkim/tables/KeyTable", "opendkim/tables/SigningTable"];
+pub const EDITED: [&str; 4] = [
+    "opendkim/tables/KeyTable",
+    "opendkim/tables/SigningTable",
+    "rspamd/tables/KeyTable",
+    "rspamd/tables/SigningTable",
+];
 
 /// Every file, filled in.
 pub fn files(choices: &Choices) -> Vec<StackFile> {
     let words = words(choices);
-    let wanted = TEMPLATES.iter().filter(|template| choices.keys.secure_here || !template.secure);
+    let wanted = TEMPLATES.iter().filter(|template| match template.of {
+        Of::All => true,
+        Of::Secure => choices.keys.secure_here,
+        Of::Signer(signs) => signs == choices.signs,
+    });
     wanted
         .map(|template| StackFile { path: template.path, mode: template.mode, text: fill(template.text, &words) })
         .collect()
@@ -118,7 +129,7 @@ fn words(choices: &Choices) -> Vec<(&'static str, String)> {
             hop = relay.hop
         ),
     };
-    vec![
+    let mut words = vec![
         ("domain", choices.domain.to_string()),
         ("hostname", choices.hostname.to_string()),
         ("image", format!("{}/mail", choices.domain)),
@@ -130,7 +141,6 @@ fn words(choices: &Choices) -> Vec<(&'static str, String)> {
         ("receipt_key", choices.keys.receipts.to_string()),
         ("recipient", choices.keys.recipient.clone()),
         ("spf", spf(choices)),
-        ("omit_headers", choices.relay.omit_headers()),
         ("relay_main_cf", main_cf),
         (
             "relay_entrypoint",
@@ -151,7 +161,9 @@ fn words(choices: &Choices) -> Vec<(&'static str, String)> {
                 format!("| secrets/relay | the credentials at {}: `name:password`, mode 0600 |\n", relay.name)
             }),
         ),
-    ]
+    ];
+    words.extend(choices.signs.words(choices.relay));
+    words
 }
 
 /// `{{word}}` is replaced. Templates that name no such word keep their braces: other tools have theirs.

@@ -6,12 +6,13 @@ use crate::signers::opendkim::conf::{Conf, Severity};
 use crate::stack::Introduced;
 use crate::stack::relay::Relay;
 
-fn choices(relay: Relay) -> Choices {
+fn choices(relay: Relay, signs: Signs) -> Choices {
     let (_, recipient) = crate::sealing::host_identity();
     Choices {
         domain: "example.com".parse().unwrap(),
         hostname: "mail.example.com".parse().unwrap(),
         relay,
+        signs,
         subnet: "172.30.25.0/28".parse().unwrap(),
         signer: "mail".parse().unwrap(),
         dir: "/srv/mail".to_owned(),
@@ -25,14 +26,20 @@ fn choices(relay: Relay) -> Choices {
 }
 
 fn text(relay: Relay, path: &str) -> String {
-    files(&choices(relay)).into_iter().find(|file| file.path == path).unwrap().text
+    text_of(relay, Signs::Opendkim, path)
+}
+
+fn text_of(relay: Relay, signs: Signs, path: &str) -> String {
+    files(&choices(relay, signs)).into_iter().find(|file| file.path == path).unwrap().text
 }
 
 const ALL: [Relay; 4] = [Relay::None, Relay::Ses, Relay::Mailgun, Relay::Postmark];
+const BOTH: [Signs; 2] = [Signs::Opendkim, Signs::Rspamd];
 
 #[test]
 fn no_word_is_left_open() {
-    for file in ALL.into_iter().flat_map(|relay| files(&choices(relay))) {
+    let all = ALL.into_iter().flat_map(|relay| BOTH.map(|signs| files(&choices(relay, signs))));
+    for file in all.flatten() {
         // GitHub's own expressions have a `$` before them.
         let ours = file.text.replace("${{", "");
         assert!(!ours.contains("{{"), "{}:\n{}", file.path, file.text);
@@ -41,11 +48,23 @@ fn no_word_is_left_open() {
 
 #[test]
 fn what_is_written_is_what_is_read() {
-    for relay in ALL {
-        let config =
-            Config::parse("/srv/mail/secure/dkimctl.toml".as_ref(), &text(relay, "secure/dkimctl.toml")).unwrap();
+    for (relay, signs) in ALL.into_iter().flat_map(|relay| BOTH.map(|signs| (relay, signs))) {
+        let text = |path: &str| text_of(relay, signs, path);
+        let config = Config::parse("/srv/mail/secure/dkimctl.toml".as_ref(), &text("secure/dkimctl.toml")).unwrap();
         assert!(config.settings(&"example.com".parse().unwrap()).is_some());
-        HostSettings::parse("/srv/mail/host/host.toml".as_ref(), &text(relay, "host/host.toml")).unwrap();
+        let host = HostSettings::parse("/srv/mail/host/host.toml".as_ref(), &text("host/host.toml")).unwrap();
+        assert!(host.signer.container().is_some());
+        assert_eq!(host.keys, std::path::Path::new("/srv/mail").join(signs.keys()));
+    }
+}
+
+#[test]
+fn a_stack_has_one_signer_and_names_no_other() {
+    for (signs, other) in [(Signs::Opendkim, "rspamd"), (Signs::Rspamd, "opendkim")] {
+        for file in files(&choices(Relay::Ses, signs)) {
+            let named = file.path.contains(other) || file.text.to_lowercase().contains(other);
+            assert!(!named, "{} speaks of {other}:\n{}", file.path, file.text);
+        }
     }
 }
 
@@ -73,6 +92,14 @@ fn headers_that_the_relay_rewrites_are_not_signed() {
     // A `*` would mean "besides the default", and then the rest was seen not to count.
     assert!(!ses.contains('*'));
     assert_eq!(omitted(Relay::None), None);
+
+    let conf = |relay| text_of(relay, Signs::Rspamd, "mail/rspamd.conf").to_lowercase();
+    let signed = conf(Relay::Ses).lines().find(|line| line.contains("sign_headers")).unwrap().to_owned();
+    for header in ["date", "message-id", "return-path", "bounces-to"] {
+        assert!(!signed.split(['"', ':', ')']).any(|word| word == header), "{signed}");
+    }
+    assert!(signed.contains("(o)from:") && signed.contains(":(o)subject:"), "{signed}");
+    assert!(!conf(Relay::None).contains("sign_headers"));
 }
 
 #[test]
@@ -91,7 +118,7 @@ fn credentials_of_a_relay_are_never_text_of_main_cf() {
 
 #[test]
 fn only_the_development_file_publishes_or_catches() {
-    for file in files(&choices(Relay::None)) {
+    for file in files(&choices(Relay::None, Signs::Opendkim)) {
         let development = file.path.starts_with("development/");
         if file.path.ends_with(".yaml") {
             let says = |word: &str| file.text.lines().any(|line| line.trim_start().starts_with(word));

@@ -9,7 +9,8 @@ use nix::unistd::Uid;
 
 use super::SIGNER_UID;
 use super::diff::unified;
-use super::files::{DIRECTORIES, EDITED, KEYS, StackFile};
+use super::files::{EDITED, StackFile};
+use super::signs::Signs;
 use crate::files::{Access, Dir, FileError, split};
 
 /// How a directory stands to a stack.
@@ -64,11 +65,11 @@ impl Compared {
 }
 
 /// Makes the directories that containers mount, so that no engine makes them in its own way.
-pub fn directories(dir: &Path) -> Result<(), FileError> {
-    for (name, mode) in DIRECTORIES {
+pub fn directories(dir: &Path, signs: Signs) -> Result<(), FileError> {
+    for (name, mode) in signs.directories() {
         make(&dir.join(name), Some(mode))?;
     }
-    let keys = dir.join(KEYS);
+    let keys = dir.join(signs.keys());
     if Uid::effective().is_root() {
         let owner = Some(SIGNER_UID);
         std::os::unix::fs::chown(&keys, owner, owner)
@@ -78,8 +79,8 @@ pub fn directories(dir: &Path) -> Result<(), FileError> {
 }
 
 /// Whether the signer could enter the directory of its keys: only root can give it to the signer.
-pub fn keys_are_the_signers(dir: &Path) -> bool {
-    fs::metadata(dir.join(KEYS)).is_ok_and(|seen| seen.uid() == SIGNER_UID)
+pub fn keys_are_the_signers(dir: &Path, signs: Signs) -> bool {
+    fs::metadata(dir.join(signs.keys())).is_ok_and(|seen| seen.uid() == SIGNER_UID)
 }
 
 /// Makes a directory and its parents; one that is there keeps its mode.
@@ -92,7 +93,7 @@ fn make(path: &Path, mode: Option<u32>) -> Result<(), FileError> {
         make(parent, None)?;
     }
     fs::create_dir(path).map_err(failed)?;
-    // Whatever the umask says: OpenDKIM reads its tables as its own user.
+    // Whatever the umask says: the signer reads its tables as its own user.
     fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(0o755))).map_err(failed)
 }
 

@@ -27,11 +27,6 @@ pub struct Facts {
     pub rewrites: &'static [&'static str],
 }
 
-/// Headers that a signer leaves out in any case: OpenDKIM's own list (RFC 6376 section 5.4), which `OmitHeaders`
-/// replaces.
-const NEVER_SIGNED: [&str; 7] =
-    ["Return-Path", "Received", "Comments", "Keywords", "Bcc", "Resent-Bcc", "DKIM-Signature"];
-
 impl Relay {
     pub fn facts(self) -> Option<Facts> {
         match self {
@@ -58,19 +53,8 @@ impl Relay {
         }
     }
 
-    /// The line of opendkim.conf that leaves out what the relay rewrites, or nothing.
-    pub fn omit_headers(self) -> String {
-        let rewrites = self.facts().map_or(&[][..], |facts| facts.rewrites);
-        if rewrites.is_empty() {
-            return String::new();
-        }
-        let omitted: Vec<&str> = NEVER_SIGNED.iter().chain(rewrites).copied().collect();
-        format!(
-            "# {} writes {} anew after the signature; the list replaces OpenDKIM's own, which is repeated.\n\
-             OmitHeaders            {}\n",
-            self.facts().map_or("", |facts| facts.name),
-            rewrites.join(", "),
-            omitted.join(",")
-        )
+    /// The headers that it writes anew.
+    pub fn rewrites(self) -> &'static [&'static str] {
+        self.facts().map_or(&[], |facts| facts.rewrites)
     }
 }

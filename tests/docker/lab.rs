@@ -1,6 +1,7 @@
 //! A laboratory around one stack: an address for name server and receivers that this machine and containers reach, the
 //! stack as `stack init` wrote it with the laboratory's DNS, and both sides of dkimctl as the operator runs them.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,9 +20,12 @@ pub const DOMAIN: &str = "docker.example";
 pub const HOSTNAME: &str = "mail.docker.example";
 pub const SUBNET: &str = "10.213.77.0/28";
 /// A network for benchmarks (RFC 2544): nobody's here.
-const NAMES: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 53);
+pub const NAMES: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 53);
 const OPEN: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 25);
 const HELD: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 26);
+
+/// Whose key may change every record: who owns the DNS, and the reverse names.
+const OPERATOR: &str = "operator";
 
 /// Waits of a real policy, some hundred times faster.
 const POLICY: &str = "lab = true\nwindow = \"20s\"\nqueue_lifetime = \"15s\"\nretire_safety = \"1s\"\npublish_safety = \"2s\"\n\
@@ -36,25 +40,37 @@ pub struct Lab {
     /// What this laboratory began in the engine, undone by these.
     undo: Vec<Vec<String>>,
     pub dir: TempDir,
+    /// How often the mail host could not check something, and the next run had to.
+    pub unchecked: Cell<usize>,
     _addresses: Vec<Address>,
 }
 
 impl Lab {
     /// The stack is written and adapted to the laboratory; nothing runs yet.
     pub fn new() -> Lab {
-        Lab::with_receiver_at(25)
+        Lab::written(25, &[], &[])
+    }
+
+    /// The same with another signer in the stack.
+    pub fn of_signer(signer: &str) -> Lab {
+        Lab::written(25, &["--signer", signer], &[])
+    }
+
+    /// The same, with more zones in its DNS, and more records in those that are there already.
+    pub fn with_zones(zones: &[TestZone]) -> Lab {
+        Lab::written(25, &[], zones)
     }
 
     /// A mail host that shares this machine's network takes the receiver's address for its own, and so for a loop, unless
     /// the port is another: then it is told to relay there.
     pub fn of_this_network() -> Lab {
         const PORT: u16 = 2525;
-        let lab = Lab::with_receiver_at(PORT);
+        let lab = Lab::written(PORT, &[], &[]);
         edit(&lab.file("mail/main.cf"), |text| format!("{text}\nrelayhost = [{OPEN}]:{PORT}\n"));
         lab
     }
 
-    fn with_receiver_at(port: u16) -> Lab {
+    fn written(port: u16, more: &[&str], more_zones: &[TestZone]) -> Lab {
         let dir = tempfile::Builder::new().prefix("dkimctl-docker-").tempdir_in("/var/lib").unwrap();
         std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).unwrap();
         let _addresses = [NAMES, OPEN, HELD].map(Address::new).into();
@@ -62,19 +78,28 @@ impl Lab {
         let mut zone = TestZone::new(DOMAIN);
         zone.nameservers = format!("@ NS ns\nns A {NAMES}\n");
         zone.soa_minimum = 2;
-        zone.policy = Some(format!("grant {} wildcard *._domainkey.{DOMAIN} TXT;", key.name));
+        zone.policy =
+            Some(format!("grant {} wildcard *._domainkey.{DOMAIN} TXT; grant {OPERATOR} zonesub ANY;", key.name));
         let receiver = |name: &str, address| {
             let mut zone = TestZone::new(name).with(&format!("@ MX 10 mx\nmx A {address}"));
             zone.nameservers = format!("@ NS ns\nns A {NAMES}\n");
             zone
         };
-        let zones = [zone, receiver("sink.example", OPEN), receiver("held.example", HELD)];
-        let dns = Bind::start_on(Some(SocketAddr::from((NAMES, 53))), std::slice::from_ref(&key), &zones);
+        let mut zones = vec![zone, receiver("sink.example", OPEN), receiver("held.example", HELD)];
+        for more in more_zones {
+            match zones.iter_mut().find(|zone| zone.name == more.name) {
+                Some(zone) => zone.records.push_str(&more.records),
+                None => zones.push(more.clone()),
+            }
+        }
+        let keys = [key.clone(), TestKey::new(OPERATOR)];
+        let dns = Bind::start_on(Some(SocketAddr::from((NAMES, 53))), &keys, &zones);
         let sink = Sink::start_on(SocketAddr::from((OPEN, port)), dns.address, &dir.path().join("received"));
-        let lab = Lab { sink, held: None, dns, undo: Vec::new(), dir, _addresses };
+        let lab = Lab { sink, held: None, dns, undo: Vec::new(), dir, unchecked: Cell::new(0), _addresses };
 
         let stack = lab.stack();
-        lab.dkimctl(&["stack", "init", text(&stack), "--domain", DOMAIN, "--hostname", HOSTNAME, "--subnet", SUBNET]);
+        let init = ["stack", "init", text(&stack), "--domain", DOMAIN, "--hostname", HOSTNAME, "--subnet", SUBNET];
+        lab.dkimctl(&[&init, more].concat());
         edit(&stack.join("secure/dkimctl.toml"), |text| {
             let (head, rest) = text.split_once("type = \"zonefile\"").unwrap();
             let signer = rest.find("# The mail host:").unwrap();
@@ -188,8 +213,19 @@ impl Lab {
         let output = self.try_dkimctl(&self.stack(), &["host", "apply", "--host", "host/host.toml"]);
         let code = output.status.code();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        self.unchecked.set(self.unchecked.get() + usize::from(code == Some(NOT_CHECKED)));
         assert!(matches!(code, Some(0 | NOT_CHECKED)), "host apply: {code:?}\n{said}\n{}", self.log());
         said
+    }
+
+    /// What somebody does by hand in DNS, in nsupdate's words.
+    pub fn change_dns(&self, lines: &str) {
+        let key = TestKey::new(OPERATOR);
+        let auth = format!("{}:{}:{}", key.algorithm, key.name, key.secret);
+        let file = self.dir.path().join("nsupdate");
+        fs::write(&file, format!("server {} {}\n{lines}\nsend\n", NAMES, self.dns.address.port())).unwrap();
+        let output = Command::new("nsupdate").args(["-y", &auth]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The phase of the key that has this selector.

@@ -10,14 +10,20 @@ mod servers;
 #[allow(dead_code)]
 mod sink;
 
+mod doctor;
 #[path = "../servers/engine.rs"]
 mod engine;
 mod lab;
 mod load;
+mod rspamd;
+#[path = "../servers/spaces.rs"]
+#[allow(dead_code)]
+mod spaces;
 mod stack;
 mod swarm;
 mod targets;
 mod traps;
+mod world;
 
 use std::sync::{Mutex, MutexGuard};
 

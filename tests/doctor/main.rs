@@ -2,6 +2,7 @@
 //! engine.
 
 mod article;
+mod compose;
 #[path = "../servers/engine.rs"]
 mod containers;
 mod engine;

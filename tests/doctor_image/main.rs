@@ -9,4 +9,5 @@ mod engine;
 mod hostile;
 mod layouts;
 mod live;
+mod nested;
 mod planted;

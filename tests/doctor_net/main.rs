@@ -7,9 +7,17 @@
 #[allow(dead_code, unused_imports)]
 mod servers;
 
+#[path = "../servers/spaces.rs"]
+#[allow(dead_code)]
+mod spaces;
+
 #[path = "../servers/opendkimd.rs"]
 #[allow(dead_code)]
 mod opendkimd;
+
+#[path = "../servers/rspamdd.rs"]
+#[allow(dead_code)]
+mod rspamdd;
 
 mod clock;
 mod lab;

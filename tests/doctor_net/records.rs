@@ -8,10 +8,10 @@ use dkimctl::doctor::finding::{Findings, Outcome};
 use dkimctl::doctor::inside::Inside;
 use dkimctl::doctor::net::{Address, Facts as WayOut, Known, Reverse};
 use dkimctl::doctor::patient::{OurKey, Profile};
-use dkimctl::doctor::{dkim, dmarc, signer, spf};
+use dkimctl::doctor::{dkim, dmarc, rspamd, signer, spf};
 use dkimctl::keygen::{KeyKind, PrivateKey, generate};
 use dkimctl::observe::{AuthoritativeSweeper, Config};
-use dkimctl::signers::milter::Client;
+use dkimctl::signers::milter::{Client, Socket};
 use dkimctl::spf::resolver::Recursive;
 use dkimctl_providers::wire::Options;
 use dkimctl_state::lifecycle::ledger::Phase;
@@ -20,6 +20,7 @@ use dkimctl_state::record::dkim::Algorithm;
 use dkimctl_state::time::Time;
 
 use crate::opendkimd::{self, OpenDkimd};
+use crate::rspamdd::{self, Rspamdd};
 use crate::servers::{Bind, TestZone, servers_or_skip};
 
 fn domain() -> SigningDomain {
@@ -129,7 +130,7 @@ fn a_real_signer_is_asked_and_its_signature_verified() {
     let conf = daemon.conf();
     // Of this key the doctor knows nothing but what the signer's tables say.
     let result = |server: SocketAddr, client: &str| {
-        let seen = signer::look(&Inside::here(), &conf).unwrap();
+        let seen = signer::look(&Inside::here(), &signer::Named::OpenDkim(conf.clone())).unwrap();
         assert_eq!(seen.signing, [(domain(), vec!["s1".parse::<Selector>().unwrap()])]);
         let mut facts = dkim::look::look(&[], &[], Some(&seen), &sweeper(&[server]), now());
         let client = Client { address: client.parse().unwrap(), ..Client::default() };
@@ -156,6 +157,55 @@ fn a_real_signer_is_asked_and_its_signature_verified() {
     assert_eq!(result(right.address, "127.0.0.1").0, Outcome::Fail, "451");
     daemon.stop();
     let (stopped, evidence) = result(right.address, "127.0.0.1");
+    assert_eq!(stopped, Outcome::Unknown, "{evidence}");
+}
+
+/// rspamd says nothing when it does not sign: that is unsigned mail, and no refusal.
+#[test]
+fn a_real_rspamd_is_asked_and_its_signature_verified() {
+    if !servers_or_skip(&[Bind::PROGRAM]) || !rspamdd::available("a_real_rspamd_is_asked_and_its_signature_verified") {
+        return;
+    }
+    let (mine, other) = (key(), key());
+    let mut daemon = Rspamdd::start();
+    let path = daemon.write_key("s1.pem", mine.pem());
+    let lost = daemon.keys().join("lost.pem");
+    daemon.stop();
+    let rows = format!("k1 example.com:s1:{}\nk2 lost.example:s1:{}\n", path.display(), lost.display());
+    std::fs::write(daemon.key_table(), rows).unwrap();
+    std::fs::write(daemon.signing_table(), "*@example.com k1\n*@lost.example k2\n").unwrap();
+    daemon.run();
+    let zone = |key: &PrivateKey| TestZone::new("example.com").with(&format!("s1._domainkey TXT {}", quoted(key)));
+    let (right, wrong) = (Bind::start(&[], &[zone(&mine)]), Bind::start(&[], &[zone(&other)]));
+    let named = signer::Named::KnownRspamd(rspamd::Conf {
+        tables: Some((daemon.key_table(), daemon.signing_table())),
+        socket: Ok(Socket::Inet { host: "127.0.0.1".into(), port: daemon.port }),
+        user: "_rspamd".into(),
+        headers: None,
+    });
+    let result = |about: &str, server: SocketAddr, client: &str| {
+        let seen = signer::look(&Inside::here(), &named).unwrap();
+        let mut facts = dkim::look::look(&[], &[], Some(&seen), &sweeper(&[server]), now());
+        let client = Client { address: client.parse().unwrap(), ..Client::default() };
+        dkim::look::probe(&mut facts, &Inside::here(), &seen, &client, now());
+        let mut findings = Findings::default();
+        dkim::judge(&facts, &mut findings);
+        let finding =
+            findings.iter().find(|finding| (finding.id, finding.about.as_str()) == ("DKIM005", about)).unwrap();
+        (finding.result, finding.evidence.clone())
+    };
+    let (signed, evidence) = result("example.com", right.address, "127.0.0.1");
+    assert_eq!(signed, Outcome::Ok, "{evidence}");
+    for (about, server, client, why) in [
+        ("example.com", wrong.address, "127.0.0.1", "does not verify"),
+        ("example.com", right.address, "192.0.2.7", "unsigned"),
+        ("lost.example", right.address, "127.0.0.1", "unsigned"),
+    ] {
+        let (result, evidence) = result(about, server, client);
+        assert!(result == Outcome::Fail && evidence.contains(why), "{about} {why}: {evidence}");
+    }
+    daemon.stop();
+    let (stopped, evidence) = result("example.com", right.address, "127.0.0.1");
     assert_eq!(stopped, Outcome::Unknown, "{evidence}");
 }
 

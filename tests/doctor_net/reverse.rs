@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use dkimctl::doctor::finding::{Findings, Outcome};
-use dkimctl::doctor::helo;
+use dkimctl::doctor::helo_seen;
 use dkimctl::doctor::net::judge;
 use dkimctl::doctor::net::look::{Ask, Named, look};
 use dkimctl::doctor::net::{Facts, Reverse};
@@ -21,8 +21,8 @@ fn judged(facts: &Facts) -> Findings {
     let mut findings = Findings::default();
     judge::judge(facts, &mut findings);
     judge::ipv6(facts, &mut findings);
-    facts.helo.iter().for_each(|helo| helo::in_force(helo, &mut findings));
-    helo::judge(facts, &mut findings);
+    facts.helo.iter().for_each(|helo| helo_seen::in_force(helo, &mut findings));
+    helo_seen::judge(facts, &mut findings);
     findings
 }
 

@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 server for the fakes, and a client as plain, for those who are to do it wrong.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +67,7 @@ impl HttpServer {
                 let (handler, stop) = (handler.clone(), stop.clone());
                 thread::spawn(move || {
                     if let Ok(stream) = stream {
+                        let _ = stream.set_nodelay(true);
                         serve(stream, &*handler, &stop);
                     }
                 });
@@ -83,11 +84,10 @@ impl Drop for HttpServer {
     }
 }
 
-fn serve(stream: TcpStream, handler: &dyn Fn(&Request) -> Response, stopped: &AtomicBool) {
-    let _ = stream.set_nodelay(true);
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
-    while let Some((start, headers, body)) = read_message(&mut reader) {
+/// Answers on one connection, with or without TLS around it.
+pub fn serve(stream: impl Read + Write, handler: &dyn Fn(&Request) -> Response, stopped: &AtomicBool) {
+    let mut stream = BufReader::new(stream);
+    while let Some((start, headers, body)) = read_message(&mut stream) {
         if stopped.load(Ordering::Relaxed) {
             return;
         }
@@ -108,7 +108,8 @@ fn serve(stream: TcpStream, handler: &dyn Fn(&Request) -> Response, stopped: &At
         for (name, value) in &response.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        if writer.write_all(format!("{head}\r\n{}", response.body).as_bytes()).is_err() {
+        let answer = format!("{head}\r\n{}", response.body);
+        if stream.get_mut().write_all(answer.as_bytes()).and_then(|()| stream.get_mut().flush()).is_err() {
             return;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +13,9 @@ use dkimctl::signers::milter::{Client, Socket};
 use dkimctl::signers::rspamd::{Rspamd, Settings, USER};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// More than one, since each reads the tables for itself.
+const WORKERS: usize = 2;
 
 /// The daemon and its directory; both end with the value.
 pub struct Rspamdd {
@@ -41,7 +44,7 @@ fn user() -> Option<nix::unistd::User> {
 
 impl Rspamdd {
     pub fn start() -> Rspamdd {
-        let daemon = Rspamdd { dir: directory(), port: crate::servers::opendkimd::free_port(), child: None };
+        let daemon = Rspamdd { dir: directory(), port: super::opendkimd::free_port(), child: None };
         for below in ["run", "keys", "tables"] {
             fs::create_dir(daemon.dir.join(below)).unwrap();
         }
@@ -59,7 +62,7 @@ impl Rspamdd {
              dns {{ nameserver = [\"127.0.0.1:1\"]; timeout = 0.1s; retransmits = 1; }}\n\
              local_addrs = [127.0.0.0/8]; control_socket = \"{dir}/run/control mode=0600\"; }}\n\
              logging {{ type = \"file\"; filename = \"{dir}/run/log\"; level = \"info\"; }}\n\
-             worker \"rspamd_proxy\" {{ bind_socket = \"127.0.0.1:{port}\"; milter = yes; timeout = 10s; count = 2;\n\
+             worker \"rspamd_proxy\" {{ bind_socket = \"127.0.0.1:{port}\"; milter = yes; timeout = 10s; count = {WORKERS};\n\
              upstream \"local\" {{ default = yes; self_scan = yes; }} }}\n\
              modules {{ path = \"/usr/share/rspamd/plugins/dkim_signing.lua\"; }}\n\
              dkim_signing {{ enabled = true; sign_local = true;\n\
@@ -89,6 +92,22 @@ impl Rspamdd {
             assert!(self.child.as_mut().unwrap().try_wait().unwrap().is_none(), "rspamd ended at once: {}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
+        self.await_workers();
+    }
+
+    /// Waits until every worker watches both tables: one that has not begun to would miss a change for good.
+    fn await_workers(&self) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        let tables = [self.key_table(), self.signing_table()];
+        loop {
+            let watching =
+                self.workers().into_iter().filter(|worker| tables.iter().all(|table| watches(*worker, table)));
+            if watching.count() == WORKERS {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not every worker watches the tables: {}", self.log());
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The main process ends its workers.
@@ -102,6 +121,27 @@ impl Rspamdd {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Ends one worker as a crash does, and waits until the main process has another in its place.
+    pub fn lose_a_worker(&self) {
+        let before = self.workers();
+        let lost = before.last().copied().expect("rspamd has workers");
+        kill(Pid::from_raw(lost), Signal::SIGKILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.workers().contains(&lost) {
+            assert!(Instant::now() < deadline, "{lost} does not end: {}", self.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.await_workers();
+    }
+
+    /// The proxy workers, by their process ids.
+    fn workers(&self) -> Vec<i32> {
+        let main = self.child.as_ref().expect("rspamd runs").id();
+        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+        let children = children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap());
+        children.filter(|pid| title(*pid).contains("rspamd_proxy")).collect()
     }
 
     pub fn log(&self) -> String {
@@ -134,6 +174,7 @@ impl Rspamdd {
             client: Client { address: client.parse().unwrap(), ..Client::default() },
             user: USER.into(),
             root: "/".into(),
+            container: None,
         })
         .unwrap()
     }
@@ -155,9 +196,24 @@ impl Rspamdd {
 
 impl Drop for Rspamdd {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "{}", self.log());
+        }
         self.stop();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Whether a process has an inotify watch on a file.
+fn watches(pid: i32, file: &Path) -> bool {
+    let watch = format!("ino:{:x} ", fs::metadata(file).unwrap().ino());
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
+    descriptors.flatten().any(|descriptor| fs::read_to_string(descriptor.path()).unwrap_or_default().contains(&watch))
+}
+
+/// What a process calls itself.
+fn title(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 fn directory() -> PathBuf {

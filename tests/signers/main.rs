@@ -16,3 +16,4 @@ mod keys;
 mod postfix;
 mod rspamd;
 mod safekeys;
+mod unsafekeys;

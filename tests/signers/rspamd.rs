@@ -13,8 +13,9 @@ use dkimctl::host::journal::Journal;
 use dkimctl::host::order::{
     Delivered, DomainOrder, HostOrder, KeyOrder, KeyStore, KeyStoreError, Report, SignOrder, Verdict,
 };
-use dkimctl::signers::Signer;
+use dkimctl::signers::milter::Answer;
 use dkimctl::signers::probe::{self, Expected, KeyLookup};
+use dkimctl::signers::{LoadedKey, Signer};
 use dkimctl_state::name::{Fqdn, SigningDomain};
 use dkimctl_state::record::dkim::{Algorithm, Fingerprint};
 
@@ -152,6 +153,26 @@ fn rspamd_goes_from_s1_to_s2_under_flow_without_a_bad_message() {
     assert_right(&bench.apply(DomainOrder { keys: vec![second.order("s2")], ..order(second) }), second);
 }
 
+/// rspamd starts a worker with the tables that it read at its own start, and the worker watches for changes from then on.
+#[test]
+fn a_worker_that_was_born_late_is_found_and_told() {
+    if !available("a_worker_that_was_born_late_is_found_and_told") {
+        return;
+    }
+    let bench = Bench::start();
+    let first = &keys()[0];
+    assert_right(&bench.apply(order(first)), first);
+
+    bench.daemon.lose_a_worker();
+    let late = seen(&bench.daemon.signer());
+    assert!(late.as_ref().unwrap_err().contains("unsigned"), "rspamd does better than it did: {late:?}");
+
+    let report = bench.apply(order(first));
+    assert_right(&report, first);
+    assert_eq!((report.writes, report.reloads), (0, 1), "the tables are as they were, and are put there anew");
+    assert_eq!(seen(&bench.daemon.signer()), Ok("s1"));
+}
+
 #[test]
 fn a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back() {
     if !available("a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back") {
@@ -170,6 +191,32 @@ fn a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back() {
     assert!(rolled_back, "{seen}");
     assert_eq!(bench.signing_table(), before);
     assert_right(&bench.apply(DomainOrder { digest: "again".into(), ..order(second) }), second);
+}
+
+/// rspamd's maps of globs have no end: what begins like a row is signed by it.
+#[test]
+fn a_domain_that_begins_like_another_is_not_put_beside_it() {
+    if !available("a_domain_that_begins_like_another_is_not_put_beside_it") {
+        return;
+    }
+    let bench = Bench::start();
+    let [first, second] = keys();
+    assert_right(&bench.apply(order(first)), first);
+    let before = bench.signing_table();
+    let signer = bench.daemon.signer();
+    let longer: SigningDomain = "example.com.au".parse().unwrap();
+    let Answer::Passed(headers) = signer.probe(&longer).answer else { panic!("rspamd signs for {longer}") };
+    assert!(headers.iter().any(|header| header.value.contains("d=example.com;")), "{headers:?}");
+
+    let path = bench.daemon.write_key("longer.pem", &second.pem);
+    let fingerprint = second.public.fingerprint();
+    let key = LoadedKey { domain: longer.clone(), selector: "s1".parse().unwrap(), fingerprint, path };
+    signer.load(&[key]).unwrap();
+    let rows = signer.rows().unwrap();
+    let (name, _) = rows.loaded.iter().find(|(_, loaded)| loaded.domain.as_ref() == Some(&longer)).unwrap();
+    let refused = signer.sign_with(&[(longer, vec![name.clone()])]).unwrap_err().to_string();
+    assert!(refused.contains("take the row of example.com for mail of example.com.au"), "{refused}");
+    assert_eq!(bench.signing_table(), before);
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn the_verdict_is_what_opendkim_does() {
         exec: ["nsenter", "-m", "-t", &daemon.pid().to_string()].map(String::from).to_vec(),
         ..Inside::here()
     };
-    let facts = doctor::signer::look(&inside, &daemon.conf()).unwrap();
+    let facts = doctor::signer::look(&inside, &doctor::signer::Named::OpenDkim(daemon.conf())).unwrap();
     assert!(facts.running && facts.identity.uid == identity.uid, "{:?}", facts.identity);
     let mut findings = Findings::default();
     doctor::safekeys::judge(&facts, Some("mail"), &mut findings);

@@ -1,27 +1,19 @@
 //! Our trait over the crate's calls.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dkimctl_state::name::Fqdn;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
 use tokio::runtime::{Builder, Runtime};
 
+use super::DESCRIPTOR;
 use super::hosts::Host;
 use crate::http::Secret;
 use crate::run::{self, Calls, Job, Sent};
-use crate::{
-    AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Visibility, Zone,
-};
-
-pub static DESCRIPTOR: Descriptor = Descriptor {
-    code: "dnsupdate",
-    name: "Other hosts, through the crate dns-update",
-    credentials: "the host's token, or its key and secret on two lines",
-    least_rights: "whatever the host offers that is narrowest; most offer one token for everything",
-    rights_template: "",
-    docs: "https://docs.rs/dns-update",
-};
+use crate::{AtName, Caps, CompareAndSet, Descriptor, DnsProvider, Entry, Guarded, Op, Outcome, ProviderError, Zone};
 
 pub struct Config {
     pub host: &'static Host,
@@ -37,6 +29,8 @@ pub struct DnsUpdate {
     config: Config,
     updater: DnsUpdater,
     runtime: Runtime,
+    /// The zones that the host has shown to be its own.
+    shown: Mutex<BTreeSet<Fqdn>>,
 }
 
 impl DnsUpdate {
@@ -72,15 +66,68 @@ impl DnsUpdate {
     pub fn over(config: Config, updater: DnsUpdater) -> Result<Self, ProviderError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ProviderError::Unreachable(error.to_string()))?;
-        Ok(DnsUpdate { config, updater, runtime })
+        Ok(DnsUpdate { config, updater, runtime, shown: Mutex::default() })
     }
 
+    /// What the host lists at a name. A zone that it has not is never read as an empty one.
     fn list(&self, zone: &Zone, name: &Fqdn, kind: DnsRecordType) -> Result<Vec<DnsRecord>, ProviderError> {
-        match self.runtime.block_on(self.updater.list_rrset(name.as_str(), kind, zone.name.as_str())) {
-            Ok(records) => Ok(records),
-            Err(Error::NotFound) => Ok(Vec::new()),
-            Err(Error::Unauthorized) => Err(self.unauthorized()),
-            Err(error) => Err(ProviderError::Unreachable(self.said(&error))),
+        let listed = self.listed(zone, name, kind)?;
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if listed.is_empty() && self.config.host.hides_absence && !shown.contains(&zone.name) {
+            // Every zone has name servers, and the host shows them if the zone is its own.
+            if self.listed(zone, &zone.name, DnsRecordType::NS)?.is_empty() {
+                return Err(self.no_such_zone(zone));
+            }
+            shown.insert(zone.name.clone());
+        }
+        Ok(listed)
+    }
+
+    fn listed(&self, zone: &Zone, name: &Fqdn, kind: DnsRecordType) -> Result<Vec<DnsRecord>, ProviderError> {
+        let listed = self.runtime.block_on(self.updater.list_rrset(name.as_str(), kind, zone.name.as_str()));
+        listed.map_err(|error| self.why(zone, &error))
+    }
+
+    fn why(&self, zone: &Zone, error: &Error) -> ProviderError {
+        match meaning(error) {
+            Meaning::Credentials => self.unauthorized(),
+            Meaning::NoZone => self.no_such_zone(zone),
+            Meaning::Busy => ProviderError::RateLimited { after: None },
+            Meaning::Refused => refused(&self.config, error),
+            Meaning::Unclear => ProviderError::Unreachable(self.said(error)),
+        }
+    }
+
+    fn no_such_zone(&self, zone: &Zone) -> ProviderError {
+        let (name, zone) = (self.config.host.name, &zone.name);
+        ProviderError::Rejected {
+            code: "no zone".to_owned(),
+            message: format!("{name} shows these credentials no zone `{zone}`, so nothing was asked or changed there"),
+        }
+    }
+
+    /// Sets the whole name.
+    fn set(&self, zone: &Zone, name: &Fqdn, at: &AtName) -> Result<(), Error> {
+        let texts = at.texts().map(|text| DnsRecord::TXT(text.to_str_lossy().into_owned())).collect();
+        let (ttl, kind) = (self.config.ttl, DnsRecordType::TXT);
+        self.runtime.block_on(self.updater.set_rrset(name.as_str(), kind, ttl, texts, zone.name.as_str()))
+    }
+
+    /// Some hosts are asked to delete before they are asked to create. Was the second refused, then the name is empty,
+    /// and a key that signs has no record: what stood there goes back. An error is a sentence of what stands there now.
+    fn put_back(&self, zone: &Zone, job: &Job) -> Result<(), String> {
+        let texts = || -> Result<usize, String> {
+            let now = self.look(zone, std::slice::from_ref(job.name())).map_err(|error| error.to_string())?;
+            Ok(now[0].texts().count())
+        };
+        if job.now.texts().count() == 0 || texts()? > 0 {
+            return Ok(());
+        }
+        let put = self.set(zone, job.name(), &job.now).map_err(|error| self.said(&error));
+        match put.and_then(|()| texts()) {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err("the old value was entered again and is not shown".to_owned()),
+            Err(why) => Err(format!("the old value could not be entered again: {why}")),
         }
     }
 
@@ -113,14 +160,11 @@ impl DnsProvider for DnsUpdate {
     }
 
     fn zones(&self) -> Result<Vec<Zone>, ProviderError> {
-        let zone = |name: &Fqdn| Zone { id: name.to_string(), name: name.clone(), visibility: Visibility::Public };
-        Ok(self.config.zones.iter().map(zone).collect())
+        Ok(self.config.zones.iter().map(Zone::named).collect())
     }
 
     fn observe(&self, zone: &Zone, names: &[Fqdn]) -> Result<Vec<AtName>, ProviderError> {
-        if let Some(outside) = names.iter().find(|name| !name.is_in(&zone.name)) {
-            return Err(ProviderError::NoZone(outside.clone()));
-        }
+        zone.holds(names)?;
         self.look(zone, names)
     }
 
@@ -169,6 +213,12 @@ impl Calls for DnsUpdate {
             );
         }
         let (Op::Add { text, ttl, .. } | Op::Replace { new: text, ttl, .. }) = job.op() else { return None };
+        if !text.as_bytes().iter().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')) {
+            let name = host.name;
+            let sentence =
+                format!("a quote, a backslash or an octet beyond ASCII may not come through {name} unharmed");
+            return reject("characters", sentence);
+        }
         if text.as_bytes().len() > host.max_text {
             let (most, length) = (host.max_text, text.as_bytes().len());
             return reject(
@@ -193,24 +243,48 @@ impl Calls for DnsUpdate {
 
     fn send(&self, zone: &Zone, jobs: &[Job]) -> Sent {
         let Some(job) = jobs.first() else { return Sent::Done(None) };
-        let records: Vec<DnsRecord> =
-            job.after.texts().map(|text| DnsRecord::TXT(text.to_str_lossy().into_owned())).collect();
-        let (name, zone, ttl) = (job.name().as_str(), zone.name.as_str(), self.config.ttl);
-        let sent = self.runtime.block_on(self.updater.set_rrset(name, DnsRecordType::TXT, ttl, records, zone));
-        match sent {
-            Ok(()) => Sent::Done(None),
-            Err(Error::Unauthorized) => Sent::Fatal(self.unauthorized()),
-            Err(
-                error @ (Error::Api(_)
-                | Error::BadRequest
-                | Error::NotFound
-                | Error::Serialize(_)
-                | Error::Unsupported(_)
-                | Error::InvalidRegion),
-            ) => Sent::Refused(refused(&self.config, &error)),
-            // Some hosts are asked to delete before they are asked to create, so the name may even be empty now.
-            Err(error) => Sent::Unknown(self.said(&error)),
+        let Err(error) = self.set(zone, job.name(), &job.after) else { return Sent::Done(None) };
+        let meaning = meaning(&error);
+        if meaning == Meaning::Unclear {
+            return Sent::Unknown(self.said(&error));
         }
+        if let Err(empty) = self.put_back(zone, job) {
+            return Sent::Unknown(format!("{}; `{}` has no value now: {empty}", self.said(&error), job.name()));
+        }
+        let why = self.why(zone, &error);
+        if meaning == Meaning::Refused { Sent::Refused(why) } else { Sent::Fatal(why) }
+    }
+}
+
+/// What an error of the crate says of the call. It has words only; those of a host's answer begin with the HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Credentials,
+    NoZone,
+    /// The crate has asked four times, and waited as long as it was told to.
+    Busy,
+    Refused,
+    /// No answer, or one that proves nothing: what was to be done may have been done.
+    Unclear,
+}
+
+fn meaning(error: &Error) -> Meaning {
+    match error {
+        Error::Unauthorized => Meaning::Credentials,
+        Error::NotFound => Meaning::NoZone,
+        Error::BadRequest | Error::Response(_) | Error::Unsupported(_) | Error::InvalidRegion => Meaning::Refused,
+        Error::Api(said) => {
+            let status = said.strip_prefix("HTTP ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+            match status {
+                Some(403) => Meaning::Credentials,
+                Some(429 | 503) => Meaning::Busy,
+                Some(500..) => Meaning::Unclear,
+                None if said.starts_with("Failed to ") => Meaning::Unclear,
+                None if said.ends_with(" not found") => Meaning::NoZone,
+                Some(_) | None => Meaning::Refused,
+            }
+        }
+        _ => Meaning::Unclear,
     }
 }
 
@@ -230,3 +304,7 @@ impl fmt::Debug for DnsUpdate {
         f.debug_struct("DnsUpdate").field("host", &self.config.host.code).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "adapter_tests.rs"]
+mod tests;

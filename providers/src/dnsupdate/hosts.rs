@@ -13,6 +13,8 @@ pub struct Host {
     pub min_ttl: u32,
     /// Octets of one text.
     pub max_text: usize,
+    /// Whether the crate shows a zone that the host has not as one without records.
+    pub hides_absence: bool,
     /// What it cannot do, in a sentence.
     pub caveat: &'static str,
 }
@@ -28,6 +30,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["API key"],
         min_ttl: 15,
         max_text: ANY,
+        hides_absence: false,
         caveat: "a replaced value is deleted and created again, so for a moment there is none",
     },
     Host {
@@ -36,6 +39,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["token"],
         min_ttl: 3600,
         max_text: ANY,
+        hides_absence: true,
         caveat: "TTLs from an hour on; 15 writes a minute and 300 a day for a domain, so large fleets take days",
     },
     Host {
@@ -44,6 +48,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["token"],
         min_ttl: 30,
         max_text: 500,
+        hides_absence: false,
         caveat: "no text of more than 500 octets, so RSA keys of 2048 bits and not of 4096; backslashes are broken",
     },
     Host {
@@ -52,6 +57,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["personal access token"],
         min_ttl: 300,
         max_text: ANY,
+        hides_absence: true,
         caveat: "TTLs from five minutes on; the value is sent as one string and split by Gandi",
     },
     Host {
@@ -60,6 +66,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["token"],
         min_ttl: 60,
         max_text: ANY,
+        hides_absence: true,
         caveat: "value and TTL are two actions that Hetzner performs later; zones of the old DNS console are not seen",
     },
     Host {
@@ -68,6 +75,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["token"],
         min_ttl: 30,
         max_text: ANY,
+        hides_absence: false,
         caveat: "TTLs are rounded to Linode's own steps, so a `ttl` other than 300, 3600, 7200 ... is never seen as right",
     },
     Host {
@@ -76,6 +84,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["API key", "secret API key"],
         min_ttl: 600,
         max_text: ANY,
+        hides_absence: false,
         caveat: "after 10 to 20 calls it answers with an error page for a while; a replaced value is deleted first",
     },
     Host {
@@ -84,6 +93,7 @@ pub const HOSTS: &[Host] = &[
         secrets: &["API key"],
         min_ttl: 120,
         max_text: ANY,
+        hides_absence: false,
         caveat: "one call a record, and no conditions",
     },
 ];

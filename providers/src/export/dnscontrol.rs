@@ -8,7 +8,7 @@ use super::{Record, literal, relative};
 
 pub(super) fn write(zone: &Fqdn, records: &[&Record]) -> String {
     let mut out = format!(
-        "// DKIM, SPF and DMARC records of {zone}, as dkimctl wants them; require() this from dnsconfig.js.\n\
+        "// DKIM records of {zone} as they ought to stand now; require() this from dnsconfig.js.\n\
          //\n\
          // Where dkimctl writes the zone itself, leave this out and keep DNSControl from deleting the records:\n\
          //\n\

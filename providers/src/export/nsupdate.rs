@@ -11,8 +11,8 @@ const PER_MESSAGE: usize = 50;
 
 pub(super) fn write(zone: &Fqdn, records: &[&Record]) -> String {
     let mut out = format!(
-        "; DKIM, SPF and DMARC records of {zone}, as dkimctl wants them. Run:  nsupdate -k KEYFILE THIS\n\
-         ; It adds and deletes nothing. A zone file that is reloaded over a dynamic zone loses these records: freeze and\n\
+        "; DKIM records of {zone} as they ought to stand now. Run:  nsupdate -k KEYFILE THIS\n\
+         ; It only adds. A zone file that is reloaded over a dynamic zone loses these records: freeze and\n\
          ; thaw (rndc) around edits, and let update-policy grant the key no more than\n\
          ;   wildcard *._domainkey.{zone}. TXT;  name _dmarc.{zone}. TXT;\n\
          zone {zone}.\n"

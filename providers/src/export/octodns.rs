@@ -10,7 +10,7 @@ use super::{Record, relative};
 pub(super) fn write(zone: &Fqdn, records: &[&Record]) -> String {
     let mut out = format!(
         "---\n\
-         # DKIM, SPF and DMARC records of {zone}, as dkimctl wants them: for a YamlProvider with escaped_semicolons: true.\n\
+         # DKIM records of {zone} as they ought to stand now: for a YamlProvider with escaped_semicolons: true.\n\
          #\n\
          # Where dkimctl writes the zone itself, leave this out and keep octoDNS from deleting the records:\n\
          #\n\

@@ -9,7 +9,7 @@ use super::{Record, literal};
 
 pub(super) fn write(zone: &Fqdn, records: &[&Record]) -> String {
     let mut out = format!(
-        "# DKIM, SPF and DMARC records of {zone}, as dkimctl wants them.\n\
+        "# DKIM records of {zone} as they ought to stand now.\n\
          #\n\
          # Terraform leaves alone what it has no resource for, so where dkimctl writes the zone itself, make no resources\n\
          # of these, and `terraform state rm` those that there are. Should a name be shared all the same:\n\

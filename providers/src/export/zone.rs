@@ -8,7 +8,7 @@ use super::Record;
 
 pub(super) fn write(zone: &Fqdn, records: &[&Record]) -> String {
     let mut out = format!(
-        "; DKIM, SPF and DMARC records of {zone}, as dkimctl wants them.\n\
+        "; DKIM records of {zone} as they ought to stand now.\n\
          ; Take this file in with $INCLUDE, and raise the zone's SOA serial whenever it changes. Where dkimctl writes the\n\
          ; zone itself (provider rfc2136 or zonefile), do not load this as well.\n"
     );

@@ -21,10 +21,9 @@ use dkimctl_providers::{AtName, DnsProvider, Entry, Secret};
 use dkimctl_state::record::txt::TxtText;
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use crate::ZONE;
-use crate::rows::{fqdn, strings};
-use crate::servers::emulators::Emulator;
-use crate::servers::{CloudflareFake, Pdns, Route53Fake, TestKey, cloudflare_fake, route53_fake};
+use super::rows::{ZONE, fqdn, strings};
+use super::servers::emulators::Emulator;
+use super::servers::{CloudflareFake, Pdns, Route53Fake, TestKey, cloudflare_fake, route53_fake};
 
 pub fn key() -> TestKey {
     TestKey::new("test-key")
@@ -103,6 +102,11 @@ pub trait Bench {
     fn records(&self, name: &str) -> Raw;
     /// Changes with every write by the provider.
     fn writes(&self) -> u64;
+
+    /// The table's TTLs as this host takes them.
+    fn ttl(&self, ttl: u32) -> u32 {
+        ttl
+    }
 }
 
 pub struct MemoryBench(pub Memory);
@@ -221,6 +225,18 @@ impl Bench for UpdateBench {
     }
 }
 
+/// The zone's serial: servers raise it with every change.
+pub fn serial(server: SocketAddr) -> u64 {
+    let zone = Name::from_ascii(format!("{ZONE}.")).unwrap();
+    match wire::ask(server, &zone, RecordType::SOA, wire::Options::default()) {
+        Answer::Records(records) => match &records.answers[0].data {
+            RData::SOA(soa) => soa.serial.into(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What a name server says to a plain question.
 fn served(server: SocketAddr, name: &str) -> Raw {
     let name = Name::from_ascii(format!("{name}.{ZONE}.")).unwrap();
@@ -266,16 +282,8 @@ impl Bench for PdnsBench {
         served(self.server.address, name)
     }
 
-    /// The zone's serial: the server raises it with every change by the API.
     fn writes(&self) -> u64 {
-        let zone = Name::from_ascii(format!("{ZONE}.")).unwrap();
-        match wire::ask(self.server.address, &zone, RecordType::SOA, wire::Options::default()) {
-            Answer::Records(records) => match &records.answers[0].data {
-                RData::SOA(soa) => soa.serial.into(),
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
-        }
+        serial(self.server.address)
     }
 }
 

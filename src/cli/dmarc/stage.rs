@@ -8,8 +8,8 @@ use dkimctl_state::lifecycle::staging::policy::StagingPolicy;
 use dkimctl_state::lifecycle::staging::sources::{Network, NotOurs, Sender};
 use dkimctl_state::lifecycle::staging::{Due, Move, StagingWait};
 use dkimctl_state::name::{Fqdn, Label, SigningDomain};
-use dkimctl_state::record::dmarc::lint::Severity as Fault;
 use dkimctl_state::record::dmarc::{DmarcRecord, Policy, ReportUri, read};
+use dkimctl_state::record::lint::Severity;
 use dkimctl_state::record::txt::TxtText;
 
 use super::super::error::{Error, Exit};
@@ -26,7 +26,7 @@ use crate::dmarc::publish::{PublishError, course, due, wake};
 use crate::dmarc::stage::{Records, Stage, State, switching};
 use crate::dns::Dns;
 use crate::report::dmarc::{AdoptReport, MoveReport, SourcesReport, Standing, StatusReport, leave_text};
-use crate::spf::lint::{Evidence, Severity, lint, networks};
+use crate::spf::lint::{Evidence, lint, networks};
 
 /// What one domain's stage is made of.
 struct Scene {
@@ -61,7 +61,7 @@ impl Scene {
         Records {
             networks: own.collect(),
             spf_errors: errors.chain(unknown).collect(),
-            dmarc_errors: dmarc.into_iter().filter(|f| f.severity == Fault::Error).map(|f| f.seen).collect(),
+            dmarc_errors: dmarc.into_iter().filter(|f| f.severity == Severity::Error).map(|f| f.seen).collect(),
         }
     }
 }

@@ -76,7 +76,7 @@ fn base_of(config: &Config, settings: &Settings) -> Result<Fqdn, Error> {
     match (zones.next(), zones.next()) {
         (Some(zone), None) => named(&format!("_dk.{zone}")),
         (None, _) => Err(Error::usage("the domain's providers hold no other zone that an alias could lead to")
-            .hint("name the provider of a zone of ours for the domain, or say --below NAME")),
+            .hint(format!("dkimctl dns delegate {} --below _dk.ZONE, with ZONE a zone of ours", settings.domain))),
         (Some(_), Some(_)) => {
             Err(Error::usage("the domain's providers hold more than one zone, and one has to be chosen")
                 .hint(format!("dkimctl dns delegate {} --below _dk.ZONE", settings.domain)))

@@ -41,7 +41,7 @@ struct More {
 
 impl From<&Known> for More {
     fn from(host: &Known) -> Self {
-        let Known { code: server, name, secrets, min_ttl, max_text, caveat } = *host;
+        let Known { code: server, name, secrets, min_ttl, max_text, caveat, .. } = *host;
         More { server, name, secrets, min_ttl, max_text, caveat }
     }
 }

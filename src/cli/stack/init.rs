@@ -1,6 +1,5 @@
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use dkimctl_state::name::{Fqdn, Label, SigningDomain};
 use dkimctl_state::store::sqlite;
 
@@ -16,6 +15,7 @@ use crate::secrets::signed::{SigningKey, VerifyKey};
 use crate::stack::files::files;
 use crate::stack::place::{compare, directories, keys_are_the_signers};
 use crate::stack::relay::Relay;
+use crate::stack::signs::Signs;
 use crate::stack::subnet::Subnet;
 use crate::stack::{Choices, Introduced};
 
@@ -28,6 +28,7 @@ use crate::stack::{Choices, Introduced};
 Examples:
   dkimctl stack init /srv/mail --domain example.com
   dkimctl stack init /srv/mail --domain example.com --hostname out.example.com --relay ses
+  dkimctl stack init /srv/mail --domain example.com --signer rspamd
   dkimctl stack init /srv/mail --domain example.com --diff          what would differ, and nothing else
 
 Exit codes:
@@ -47,7 +48,7 @@ pub struct Args {
     relay: Relay,
     /// What signs
     #[arg(long, value_name = "SIGNER", value_enum, default_value = "opendkim")]
-    signer: SignerKind,
+    signer: Signs,
     /// The applications' network, exactly
     #[arg(long, value_name = "NETWORK", default_value = "172.30.25.0/28")]
     subnet: Subnet,
@@ -62,18 +63,9 @@ pub struct Args {
     diff: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SignerKind {
-    Opendkim,
-    Rspamd,
-}
-
 const SECURE_CONFIG: &str = "secure/dkimctl.toml";
 
 pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
-    if args.signer == SignerKind::Rspamd {
-        return Err(Error::usage(words::NO_RSPAMD).hint(words::NO_RSPAMD_HINT));
-    }
     let dir = absolute(&args.dir)?;
     let keys = Keys::find_or_make(&dir, args.manifest_key.clone())?;
     let files = files(&choices(&args, &dir, &keys)?);
@@ -88,7 +80,7 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
         let names: Vec<&str> = compared.differs.iter().map(|(file, _)| file.path).collect();
         return Err(Error::new(words::differs(&args.dir, &names)).hint(words::DIFFERS_HINT));
     }
-    directories(&dir)?;
+    directories(&dir, args.signer)?;
     keys.keep(&dir)?;
     first_password(&dir)?;
     let written = compared.write(&dir)?;
@@ -97,7 +89,8 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
     }
     let needs_relay = args.relay.facts().filter(|_| !dir.join("secrets/relay").exists()).map(|relay| relay.name);
     shell.show(&Written {
-        keys_are_the_signers: keys_are_the_signers(&dir),
+        keys_are_the_signers: keys_are_the_signers(&dir, args.signer),
+        keys: args.signer.keys(),
         dir: args.dir,
         domain: args.domain,
         written,
@@ -127,6 +120,7 @@ fn choices(args: &Args, dir: &Path, keys: &Keys) -> Result<Choices, Error> {
         domain: args.domain.clone(),
         hostname,
         relay: args.relay,
+        signs: args.signer,
         subnet: args.subnet,
         signer: args.name.clone(),
         dir: text.to_owned(),

@@ -3,7 +3,7 @@ use super::shell::Shell;
 
 mod init;
 
-/// Write a mail host for containers: Postfix and OpenDKIM, ready for rotation
+/// Write a mail host for containers: Postfix and a signer, ready for rotation
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -1,5 +1,7 @@
 //! Gathers what the servers say of the keys in use, and what the signer does.
 
+use std::thread;
+
 use dkimctl_state::lifecycle::ledger::Phase;
 use dkimctl_state::name::{Fqdn, Selector, SigningDomain};
 use dkimctl_state::time::Time;
@@ -7,10 +9,11 @@ use dkimctl_state::time::Time;
 use super::{Facts, Key, Probe};
 use crate::doctor::inside::Inside;
 use crate::doctor::patient::OurKey;
-use crate::doctor::signer::{self, Facts as Signer};
+use crate::doctor::signer::{self, Facts as Signer, Kind};
 use crate::observe::Sweeper;
 use crate::signers::milter::Client;
 use crate::signers::probe::{self, Expected, KeyLookup, Verdict};
+use crate::signers::rspamd::ASKED;
 
 /// Keys of ours that DNS has to show: those that sign, and those whose mail is still under way.
 fn counts(phase: Phase) -> bool {
@@ -75,8 +78,20 @@ pub fn probe(facts: &mut Facts, inside: &Inside, signer: &Signer, client: &Clien
         let verdict = match &signer.socket {
             Err(why) => Verdict::Unknown { why: why.clone() },
             Ok(socket) => {
-                let probed = signer::probe(inside, socket, client, domain, now);
-                worst(probe::judge(&probed, domain, &expected, &lookup))
+                let ask =
+                    || probe::judge(&signer::probe(inside, socket, client, domain, now), domain, &expected, &lookup);
+                worst(match signer.kind {
+                    Kind::OpenDkim => ask(),
+                    // Each of its workers reads the tables for itself, and mail meets any of them: all at once, or the
+                    // first idle one would answer every time.
+                    Kind::Rspamd => thread::scope(|scope| {
+                        let asked: Vec<_> = (0..ASKED).map(|_| scope.spawn(&ask)).collect();
+                        asked
+                            .into_iter()
+                            .flat_map(|verdicts| verdicts.join().expect("a probe does not panic"))
+                            .collect()
+                    }),
+                })
             }
         };
         probes.push(Probe { domain: domain.clone(), verdict });

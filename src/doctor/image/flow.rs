@@ -49,12 +49,14 @@ pub struct Metered<'a, R> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("more than is looked at")]
-pub struct TooMuch;
+pub struct TooMuch {
+    pub limit: u64,
+}
 
 impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.spent.get() > self.limit {
-            return Err(io::Error::other(TooMuch));
+            return Err(io::Error::other(TooMuch { limit: self.limit }));
         }
         let read = self.input.read(buffer)?;
         self.spent.set(self.spent.get() + read as u64);

@@ -26,7 +26,8 @@ pub fn is_about_dkim(path: &str) -> bool {
 pub fn of_path(path: &str) -> Vec<Hint> {
     let mut found = Vec::new();
     let mut hint = |domain: &str, selector: &str| found.extend(named(domain, selector, None));
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    // `!` stands between an archive and what is in it.
+    let segments: Vec<&str> = path.split(['/', '!']).filter(|segment| !segment.is_empty()).collect();
     for segment in &segments {
         if let Some((selector, domain)) = without_ending(segment).split_once("._domainkey.") {
             hint(domain, selector);
@@ -93,8 +94,10 @@ pub fn of_text(text: &str) -> Vec<Hint> {
 }
 
 fn named(domain: &str, selector: &str, path: Option<&str>) -> Option<Hint> {
-    // `%` stands for the sender's own domain; a domain of one label has no mail.
-    let domain: SigningDomain = domain.parse().ok().filter(|_| domain.contains('.'))?;
+    // `%` stands for the sender's own domain; a domain of one label has no mail. RFC 3696 section 2: no domain ends in a
+    // number, but the versions of libraries do, and some of them hold a key for their own tests.
+    let top = domain.rsplit_once('.').map(|(_, top)| top)?;
+    let domain: SigningDomain = domain.parse().ok().filter(|_| !top.bytes().all(|octet| octet.is_ascii_digit()))?;
     Some(Hint { domain, selector: selector.parse().ok()?, path: path.map(str::to_owned) })
 }
 

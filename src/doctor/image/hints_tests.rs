@@ -18,6 +18,7 @@ fn paths_name_their_selectors_in_the_ways_of_the_guides() {
         assert!(names(of_path(path)).contains(&wanted.to_owned()), "{path}: {:?}", names(of_path(path)));
     }
     assert!(of_path("app/key.pem").is_empty());
+    assert!(of_path("usr/lib/libgnutls.so.30.34.3").is_empty(), "a version is no domain");
     assert!(of_path("").is_empty() && of_path("///").is_empty());
 }
 

@@ -100,12 +100,15 @@ fn within(blob: &str, mut found: KeyFound) -> KeyFound {
 
 fn keys_of(seen: &LayerSeen, layer: Option<&Layer>, later: &[(usize, &LayerSeen)]) -> Vec<KeyFound> {
     let place = |path: &str| {
-        let links = seen.hard_links.iter().filter(|(_, target)| target == path);
+        // What becomes of a file becomes of everything in it.
+        let file = path.split_once('!').map_or(path, |(file, _)| file);
+        let links = seen.hard_links.iter().filter(|(_, target)| target == file);
+        let becomes = |file: &str| later.iter().find_map(|(number, layer)| gone(file, *number, layer));
         Place::File {
             layer: layer.cloned(),
             path: printable(path),
             aliases: links.map(|(name, _)| printable(name)).take(20).collect(),
-            gone: later.iter().find_map(|(number, layer)| gone(path, *number, layer)),
+            gone: becomes(path).or_else(|| becomes(file)),
         }
     };
     seen.keys.iter().map(|(path, hit)| found(hit, place(path))).collect()

@@ -1,8 +1,8 @@
 //! Private keys in container images: every layer is read as a stream, never unpacked, and every key that is found is
 //! turned into its public half, which says whose key it is.
 //!
-//! [`source`] gets the octets, [`walk`] goes over the archive once, [`scan`] finds keys in what flows by, [`key`] derives
-//! public halves, [`manifest`] says afterwards which blob was which layer, and [`judge`] compares with our ledger and
+//! [`source`] gets the octets, [`walk`] goes over the archive once, [`nested`] opens what is packed inside a layer,
+//! [`scan`] finds keys in what flows by, [`key`] derives public halves, [`manifest`] says afterwards which blob was which layer, and [`judge`] compares with our ledger and
 //! with DNS. There are no lists of paths to pass over: a key below `example.com`, `test` or `usr/share` is a key.
 //! Whatever is not looked into is said.
 
@@ -14,11 +14,13 @@ pub mod hints;
 pub mod judge;
 pub mod key;
 pub mod manifest;
+mod nested;
 pub mod scan;
 pub mod source;
 mod tarball;
 mod unpack;
 pub mod walk;
+mod zipped;
 
 pub use examination::examine;
 pub use source::ImageError;
@@ -35,7 +37,8 @@ pub struct Image {
     pub keys: Vec<KeyFound>,
     /// What was not looked into, and why. Never silent.
     pub unscanned: Vec<Unscanned>,
-    /// Compressed files and archives inside layers, which are not opened.
+    /// Compressed files and archives inside layers that were looked into, and those that could not be opened.
+    pub opened: u64,
     pub closed: u64,
     /// Selectors that tables and records in the image speak of.
     pub hints: Vec<hints::Hint>,
@@ -140,7 +143,7 @@ pub enum Why {
     },
     /// The archive names it and does not hold it.
     Missing,
-    /// Neither tar nor gzip nor zstd: another compression, or encrypted.
+    /// No tar archive, plain or by gzip, zstd or xz: another compression, or encrypted.
     NotALayer,
     /// Damaged or cut short here; what could be read was searched.
     Damaged(String),

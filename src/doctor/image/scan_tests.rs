@@ -126,6 +126,54 @@ fn a_key_is_found_across_every_border_of_the_window() {
     }
 }
 
+/// Keys in every encoding, as they stand in files, with the form and the public half to be found.
+fn encodings() -> &'static [(Vec<u8>, Form, PublicKey)] {
+    static ENCODINGS: OnceLock<Vec<(Vec<u8>, Form, PublicKey)>> = OnceLock::new();
+    ENCODINGS.get_or_init(|| {
+        let mut all = Vec::new();
+        for key in [rsa_key(), ed25519_key()] {
+            let pem = key.pem();
+            let mut add = |text: Vec<u8>, form| all.push((text, form, key.public().clone()));
+            add(pem.as_bytes().to_vec(), Form::Pem);
+            add(pem.replace('\n', "\r\n").into_bytes(), Form::Pem);
+            add(pem.replace('\n', "\\n").into_bytes(), Form::Pem);
+            add(pem.replace('\n', "\n    ").into_bytes(), Form::Pem);
+            add(pem.replace('\n', "\\n\" +\n \"").replace(" +", "").into_bytes(), Form::Pem);
+            add(der(key), Form::Der);
+            add(format!(" {} ", STANDARD.encode(der(key))).into_bytes(), Form::Base64Der);
+            // A whole file in base64: the key is at any place in its groups of four.
+            for before in ["", "A", "AB", "PORT=25\nDKIM_KEY=\""] {
+                let text = STANDARD.encode(format!("{before}{pem}\"\n"));
+                add(format!(" {text} ").into_bytes(), Form::Base64Pem);
+                let lines: Vec<&str> = text.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
+                add(format!(" {} ", lines.join("\n")).into_bytes(), Form::Base64Pem);
+            }
+        }
+        let pkcs1_der = pkcs1().to_pkcs1_der().unwrap().as_bytes().to_vec();
+        all.push((pkcs1_pem().into_bytes(), Form::Pem, rsa_key().public().clone()));
+        all.push((
+            format!(" {} ", STANDARD.encode(&pkcs1_der)).into_bytes(),
+            Form::Base64Der,
+            rsa_key().public().clone(),
+        ));
+        all.push((pkcs1_der, Form::Der, rsa_key().public().clone()));
+        all
+    })
+}
+
+/// Octets without a pattern.
+fn noise() -> &'static [u8] {
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    NOISE.get_or_init(|| {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..4 * WINDOW).map(|_| next()).collect()
+    })
+}
+
 #[test]
 fn needles_without_end_are_no_keys() {
     for text in [
@@ -156,6 +204,35 @@ proptest! {
         let mut raw = der(rsa_key());
         if let Some(octet) = raw.get_mut(at) { *octet = with; }
         let _ = scan(&raw[..end.min(raw.len())]);
+    }
+
+    #[test]
+    fn a_key_is_found_at_any_place_in_any_encoding(
+        which in any::<prop::sample::Index>(),
+        // Half of them where the window moves on.
+        before in prop_oneof![0..3 * WINDOW, WINDOW - REACH - 3000..WINDOW + 64, 2 * WINDOW - 2 * REACH - 3000..2 * WINDOW],
+        after in 0..WINDOW,
+        chunk in prop_oneof![1..600_usize, Just(4096), Just(64 << 10), 1..2 * WINDOW],
+        filler in 0..3_usize,
+    ) {
+        let (key, form, public) = which.get(encodings());
+        let fill = |length: usize| match filler {
+            0 => noise()[..length].to_vec(),
+            1 => vec![0; length],
+            _ => b"some words, and a line of dashes --------\n".iter().copied().cycle().take(length).collect(),
+        };
+        let text = [fill(before), key.clone(), fill(after)].concat();
+        let mut scanner = Scanner::default();
+        for round in 0..2 {
+            text.chunks(chunk).for_each(|octets| scanner.feed(octets));
+            let hits = scanner.finish();
+            let is_it = |hit: &&Hit| matches!(&hit.kind, Kind::Whole { public: found, .. } if found == public);
+            let found: Vec<(Form, u64)> = hits.iter().filter(is_it).map(|hit| (hit.form, hit.offset)).collect();
+            prop_assert_eq!(found.len(), 1, "round {}: {:?}", round, hits);
+            prop_assert_eq!(found[0].0, *form);
+            let reach = before as u64..(before + key.len()) as u64;
+            prop_assert!(reach.contains(&found[0].1), "{:?} is not in {:?}", found, reach);
+        }
     }
 
     #[test]

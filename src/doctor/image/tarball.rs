@@ -51,6 +51,11 @@ pub fn is_tar(head: &[u8]) -> bool {
     head.get(..BLOCK).is_some_and(|block| is_zero(block) || is_header(block))
 }
 
+/// Whether octets begin with a member of a tar archive. Files of zeros are common, and no archives.
+pub fn begins_with_member(head: &[u8]) -> bool {
+    head.get(..BLOCK).is_some_and(is_header)
+}
+
 impl<R: Read> Tarball<R> {
     pub fn new(input: R) -> Self {
         Tarball { input, data: 0, padding: 0, block: [0; BLOCK] }
@@ -198,10 +203,11 @@ fn is_zero(block: &[u8]) -> bool {
 
 /// The checksum counts its own field as spaces; some old writers summed signed characters.
 fn is_header(block: &[u8]) -> bool {
+    // Most of what is no header has no number there.
+    let Ok(stands) = Header::from_byte_slice(block).cksum().map(i64::from) else { return false };
     let field = 148..156;
     let value = |at: usize| if field.contains(&at) { b' ' } else { block[at] };
     let unsigned: i64 = (0..BLOCK).map(|at| i64::from(value(at))).sum();
     let signed: i64 = (0..BLOCK).map(|at| i64::from(value(at).cast_signed())).sum();
-    let stands = Header::from_byte_slice(block).cksum().map(i64::from);
-    stands.is_ok_and(|sum| sum == unsigned || sum == signed)
+    stands == unsigned || stands == signed
 }

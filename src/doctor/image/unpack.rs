@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// How something begins.
@@ -12,6 +13,10 @@ pub enum Packing {
     Gzip,
     /// RFC 8878; several frames in a row, some to be skipped, as zstd:chunked writes them.
     Zstd,
+    /// The .xz format 1.2; several streams in a row.
+    Xz,
+    /// An archive whose members are packed one by one (APPNOTE 6.3), as Java's and Python's packages are.
+    Zip,
     Plain,
     /// Compressed or an archive, in a way that is not opened.
     Closed,
@@ -21,21 +26,25 @@ pub fn packing(head: &[u8]) -> Packing {
     match head {
         [0x1f, 0x8b, 8, ..] => Packing::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
-        | [b'B', b'Z', b'h', b'1'..=b'9', ..]
-        | [b'P', b'K', 3, 4, ..]
-        | [b'7', b'z', 0xbc, 0xaf, ..]
-        | [0x04, 0x22, 0x4d, 0x18, ..] => Packing::Closed,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
+        [b'P', b'K', 3, 4, ..] => Packing::Zip,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] | [b'7', b'z', 0xbc, 0xaf, ..] | [0x04, 0x22, 0x4d, 0x18, ..] => {
+            Packing::Closed
+        }
         _ => Packing::Plain,
     }
 }
 
-/// The octets without their packing.
+/// KiB that the dictionary of `xz -9` needs, and a little more.
+const XZ_MEMORY: u32 = 68 << 10;
+
+/// The octets without their packing. A zip archive has no octets but those of its members: [`super::zipped`].
 pub fn unpack<'a>(packing: Packing, packed: impl BufRead + 'a) -> Box<dyn Read + 'a> {
     match packing {
         Packing::Gzip => Box::new(MultiGzDecoder::new(packed)),
         Packing::Zstd => Box::new(Zstd { packed, frame: FrameDecoder::new(), within: false }),
-        Packing::Plain | Packing::Closed => Box::new(packed),
+        Packing::Xz => Box::new(XzReader::new_mem_limit(packed, true, XZ_MEMORY)),
+        Packing::Plain | Packing::Zip | Packing::Closed => Box::new(packed),
     }
 }
 

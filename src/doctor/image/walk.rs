@@ -1,8 +1,8 @@
 //! Goes over an archive of images once, from its first octet to its last, and remembers of every blob what was in it.
 //!
 //! An archive is a stream: the description of the layers may come after them. So every member that is an archive is
-//! searched as if it were a layer, every other one as a file, and [`super::manifest`] says at the end which was which.
-//! What belongs to no layer is told as well. Memory holds names of files and findings, never files.
+//! searched as if it were a layer, every other one as a file ([`super::nested`]), and [`super::manifest`] says at the end
+//! which was which. What belongs to no layer is told as well. Memory holds names of files and findings, never files.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -12,12 +12,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::flow::{Keep, Metered, Peeked, TooMuch};
-use super::hints;
+use super::nested::{Found, Searched};
 use super::scan::{Hit, Scanner};
 use super::source::ImageError;
 use super::tarball::{self, Kind, Member, Next, Tarball};
 use super::unpack::{self, Packing};
-use super::{Form, Image, Unscanned, Why, manifest};
+use super::{Image, Unscanned, Why, manifest};
 
 /// How much is looked at. What is beyond it is named as not looked at.
 #[derive(Debug, Clone)]
@@ -28,6 +28,11 @@ pub struct Limits {
     pub all: u64,
     /// Files in all layers.
     pub files: u64,
+    /// Archives in archives inside a layer.
+    pub depth: usize,
+    /// Octets of one file inside a layer, unpacked, and of all of them.
+    pub inside: u64,
+    pub all_inside: u64,
     /// Octets of one description (manifest, index, configuration) and of all of them.
     pub description: usize,
     pub descriptions: usize,
@@ -42,6 +47,9 @@ impl Default for Limits {
             layer: 64 << 30,
             all: 256 << 30,
             files: 10_000_000,
+            depth: 3,
+            inside: 4 << 30,
+            all_inside: 64 << 30,
             description: 8 << 20,
             descriptions: 32 << 20,
             keys: 5_000,
@@ -72,7 +80,7 @@ pub struct Blob {
 /// What was in a layer.
 #[derive(Debug, Default)]
 pub struct LayerSeen {
-    pub keys: Vec<(String, Hit)>,
+    pub keys: Vec<Found>,
     pub whiteouts: Vec<Whiteout>,
     /// Hashes of the names of all files: enough to know that one came again.
     pub names: HashSet<u64>,
@@ -160,21 +168,27 @@ pub fn directory(root: &Path, limits: &Limits) -> Result<Image, ImageError> {
     Ok(walk.finish())
 }
 
-struct Walk<'a> {
-    limits: &'a Limits,
+pub(super) struct Walk<'a> {
+    pub(super) limits: &'a Limits,
     archive: Archive,
-    image: Image,
-    /// Octets of everything that was unpacked.
+    pub(super) image: Image,
+    /// Octets of everything that was unpacked, and of what was unpacked inside layers.
     spent: u64,
+    pub(super) spent_inside: u64,
     /// Octets of descriptions that are held.
     held: usize,
-    keys: usize,
+    pub(super) keys: usize,
+    /// Members of archives inside layers.
+    pub(super) members: u64,
+    /// One for every depth; their windows are large.
+    pub(super) scanners: Vec<Scanner>,
 }
 
 impl<'a> Walk<'a> {
     fn new(name: &str, limits: &'a Limits) -> Self {
         let image = Image { name: name.to_owned(), ..Image::default() };
-        Walk { limits, archive: Archive::default(), image, spent: 0, held: 0, keys: 0 }
+        let (archive, scanners) = (Archive::default(), Vec::new());
+        Walk { limits, archive, image, spent: 0, spent_inside: 0, held: 0, keys: 0, members: 0, scanners }
     }
 
     fn finish(mut self) -> Image {
@@ -184,7 +198,7 @@ impl<'a> Walk<'a> {
         self.image
     }
 
-    fn unscanned(&mut self, what: impl Into<String>, why: Why) {
+    pub(super) fn unscanned(&mut self, what: impl Into<String>, why: Why) {
         let unscanned = Unscanned { what: what.into(), why };
         if !self.image.unscanned.contains(&unscanned) && self.image.unscanned.len() < 1_000 {
             self.image.unscanned.push(unscanned);
@@ -209,12 +223,13 @@ impl<'a> Walk<'a> {
                 Ok(Next::Damage) => {
                     let name = self.image.name.clone();
                     self.unscanned(name.clone(), Why::Damaged("what follows is no member of a tar archive".into()));
-                    let hits = self.search(&name, tar.rest()).unwrap_or_default().hits;
+                    let found = self.search(&name, &mut tar.rest(), self.limits.depth).found;
+                    let hits = found.into_iter().map(|(_, hit)| hit);
                     self.archive.blobs.entry(name).or_default().hits.extend(hits);
                     return;
                 }
                 Err(error) => {
-                    let (name, why) = (self.image.name.clone(), self.why(&error, self.limits.all));
+                    let (name, why) = (self.image.name.clone(), self.why(&error));
                     return self.unscanned(name, why);
                 }
             }
@@ -253,21 +268,15 @@ impl<'a> Walk<'a> {
         let metered = Metered { input: unpack::unpack(packing, &mut input), spent: &spent, limit };
         let blob = match Peeked::new(metered) {
             Ok(unpacked) if tarball::is_tar(&unpacked.head) => {
-                let layer = self.layer(name, Tarball::new(unpacked), limit);
+                let layer = self.layer(name, Tarball::new(unpacked));
                 Blob { layer: Some(layer), ..Blob::default() }
             }
             // Some builders write a layer without files as no octets at all.
             Ok(unpacked) if unpacked.head.is_empty() => Blob { layer: Some(LayerSeen::default()), ..Blob::default() },
             Ok(unpacked) if packing == Packing::Plain => self.file(name, unpacked),
-            Ok(unpacked) => match self.search(name, unpacked) {
-                Ok(searched) => Blob { hits: searched.hits, ..Blob::default() },
-                Err(error) => {
-                    self.unscanned(name, self.why(&error, limit));
-                    Blob::default()
-                }
-            },
+            Ok(mut unpacked) => Blob { hits: self.beside(name, &mut unpacked), ..Blob::default() },
             Err(error) => {
-                self.unscanned(name, self.why(&error, limit));
+                self.unscanned(name, self.why(&error));
                 Blob::default()
             }
         };
@@ -281,21 +290,23 @@ impl<'a> Walk<'a> {
         let room = self.limits.description.min(self.limits.descriptions - self.held);
         let mut json = Vec::new();
         let mut keep = Keep { kept: is_json.then_some(&mut json), most: room, input };
-        let searched = self.search(name, &mut keep);
+        let hits = self.beside(name, &mut keep);
         let whole = keep.kept.is_some();
-        let hits = match searched {
-            Ok(searched) => searched.hits,
-            Err(error) => {
-                self.unscanned(name, self.why(&error, self.limits.layer));
-                Vec::new()
-            }
-        };
         let json = whole.then_some(json);
         self.held += json.as_ref().map_or(0, Vec::len);
         Blob { json, hits, layer: None }
     }
 
-    fn layer(&mut self, name: &str, mut tar: Tarball<impl Read>, limit: u64) -> LayerSeen {
+    /// The keys of a file that lies beside the layers.
+    fn beside(&mut self, name: &str, input: &mut dyn Read) -> Vec<Hit> {
+        let Searched { found, failed } = self.search(name, input, 0);
+        if let Some(error) = failed {
+            self.unscanned(name, self.why(&error));
+        }
+        found.into_iter().map(|(_, hit)| hit).collect()
+    }
+
+    fn layer(&mut self, name: &str, mut tar: Tarball<impl Read>) -> LayerSeen {
         let mut seen = LayerSeen::default();
         loop {
             match tar.next() {
@@ -313,15 +324,11 @@ impl<'a> Walk<'a> {
                             Some(_) => {}
                             None => {
                                 seen.remember(&path, self.limits);
-                                let searched = self.search(&path, tar.data());
-                                match searched {
-                                    Ok(Searched { hits, .. }) => {
-                                        seen.keys.extend(hits.into_iter().map(|hit| (path.clone(), hit)));
-                                    }
-                                    Err(error) => {
-                                        self.unscanned(name, self.why(&error, limit));
-                                        return seen;
-                                    }
+                                let Searched { found, failed } = self.search(&path, &mut tar.data(), 0);
+                                seen.keys.extend(found);
+                                if let Some(error) = failed {
+                                    self.unscanned(name, self.why(&error));
+                                    return seen;
                                 }
                                 if tar.is_cut() {
                                     let why = format!("it ends inside {}", printable(&path));
@@ -344,79 +351,24 @@ impl<'a> Walk<'a> {
                 Ok(Next::Damage) => {
                     self.unscanned(name, Why::Damaged("a header in it is no tar header".into()));
                     // No names any more, but keys are still found.
-                    let hits = self.search(name, tar.rest()).unwrap_or_default().hits;
-                    seen.keys.extend(hits.into_iter().map(|hit| ("(behind the damage)".to_owned(), hit)));
+                    let found = self.search(name, &mut tar.rest(), self.limits.depth).found;
+                    seen.keys.extend(found.into_iter().map(|(_, hit)| ("(behind the damage)".to_owned(), hit)));
                     return seen;
                 }
                 Err(error) => {
-                    self.unscanned(name, self.why(&error, limit));
+                    self.unscanned(name, self.why(&error));
                     return seen;
                 }
             }
         }
     }
 
-    /// Searches one file.
-    fn search(&mut self, path: &str, mut input: impl Read) -> io::Result<Searched> {
-        let about_dkim = hints::is_about_dkim(path);
-        let mut scanner = Scanner::default();
-        let mut text = Vec::new();
-        let mut buffer = vec![0; 64 << 10];
-        let mut first = true;
-        let ended = loop {
-            match input.read(&mut buffer) {
-                Ok(0) => break Ok(()),
-                Ok(read) => {
-                    let octets = &buffer[..read];
-                    if std::mem::take(&mut first) && unpack::packing(octets) != Packing::Plain {
-                        self.image.closed += 1;
-                    }
-                    scanner.feed(octets);
-                    if about_dkim && text.len() < hints::TEXT {
-                        text.extend_from_slice(&octets[..read.min(hints::TEXT - text.len())]);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        zeroize::Zeroize::zeroize(&mut buffer);
-        if about_dkim && self.image.hints.len() < 20_000 {
-            self.image.hints.extend(hints::of_text(&String::from_utf8_lossy(&text)));
-        }
-        zeroize::Zeroize::zeroize(&mut text);
-        let mut hits = scanner.finish();
-        // A line of 44 characters is a key only where keys are kept, and a header alone is mostly a program's own text.
-        hits.retain(|hit| about_dkim || (hit.form != Form::Seed && hit.kind != super::Kind::HeaderAlone));
-        let room = self.limits.keys - self.keys;
-        if hits.len() > room {
-            hits.truncate(room);
-            self.unscanned(self.image.name.clone(), Why::TooManyKeys { limit: self.limits.keys });
-        }
-        self.keys += hits.len();
-        // What was found before an error is found.
-        match ended {
-            Err(error) if hits.is_empty() => Err(error),
-            Err(error) => {
-                let why = self.why(&error, self.limits.layer);
-                self.unscanned(path, why);
-                Ok(Searched { hits })
-            }
-            Ok(()) => Ok(Searched { hits }),
+    pub(super) fn why(&self, error: &io::Error) -> Why {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()) {
+            Some(TooMuch { limit }) => Why::TooMuch { limit: *limit },
+            None => Why::Damaged(error.to_string()),
         }
     }
-
-    fn why(&self, error: &io::Error, limit: u64) -> Why {
-        if error.get_ref().is_some_and(|inner| inner.is::<TooMuch>()) {
-            return Why::TooMuch { limit };
-        }
-        Why::Damaged(error.to_string())
-    }
-}
-
-#[derive(Debug, Default)]
-struct Searched {
-    hits: Vec<Hit>,
 }
 
 /// A path of the OCI image layer specification's whiteouts.

@@ -11,8 +11,8 @@ use super::blocklist;
 use super::port25::{self, Port25};
 use super::reverse::{self, address};
 use super::{Address, Facts, Family, Helo, Known, Tried};
+use crate::doctor::helo_name::{Fault, fault};
 use crate::doctor::inside::Inside;
-use crate::doctor::names::{Fault, fault};
 use crate::observe::lookup::Lookup;
 
 /// What is to be looked at, and how.

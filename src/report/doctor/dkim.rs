@@ -163,7 +163,7 @@ pub fn signed(domain: &SigningDomain) -> String {
 pub fn not_signed(seen: &str) -> Said {
     said(
         format!("a message that the signer was given did not come back with a good signature: {seen}"),
-        "look at the signer's log with `LogWhy yes`; with `milter_default_action = accept` such mail leaves unsigned, so \
+        "look at the signer's log (OpenDKIM's with `LogWhy yes`); with `milter_default_action = accept` such mail leaves unsigned, so \
          write `milter_default_action = tempfail`",
     )
 }
@@ -189,7 +189,8 @@ fn publish(key: &Key) -> String {
             key.name()
         ),
         None => format!(
-            "publish the record of the key that signs: opendkim-genkey wrote it beside the key as {}.txt\ncheck: dig \
+            "publish the record of the key that signs: opendkim-genkey wrote it beside the key as {}.txt, \
+             `rspamadm dkim_keygen` printed it\ncheck: dig \
              +short TXT {}",
             key.selector,
             key.name()

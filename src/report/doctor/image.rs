@@ -148,7 +148,7 @@ pub fn unscanned(image: &Image, Unscanned { what, why }: &Unscanned) -> Said {
         Why::TooManyKeys { limit } => format!("{what}: more than {limit} private keys; the others are not listed."),
         Why::Missing => format!("{what} is not in the archive, so it was not looked at."),
         Why::NotALayer => {
-            format!("{what} is neither tar, gzip nor zstd (xz, or encrypted?), so it was not looked into.")
+            format!("{what} is neither tar, gzip, zstd nor xz (bzip2, or encrypted?), so it was not looked into.")
         }
         Why::Damaged(how) => format!("{what} is damaged ({how}); what could be read was searched."),
         Why::NotDescribed(how) => format!("{what} is not understood ({how}), so layers have no numbers here."),
@@ -167,12 +167,7 @@ pub fn nothing_live(image: &Image, asked: usize) -> String {
 }
 
 pub fn nothing_found(image: &Image) -> String {
-    let closed = match image.closed {
-        0 => String::new(),
-        1 => "; 1 compressed file inside was not opened".to_owned(),
-        closed => format!("; {closed} compressed files inside were not opened"),
-    };
-    format!("no private key in {}, its configuration or its history{closed}", searched(image))
+    format!("no private key in its configuration, its history, {}", searched(image))
 }
 
 pub fn ledger_unread(why: &str) -> Said {
@@ -189,7 +184,16 @@ pub fn unread(error: &str) -> Said {
 
 fn searched(image: &Image) -> String {
     let plural = |count: u64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
-    format!("{} and {}", plural(image.layers as u64, "layer"), plural(image.files, "file"))
+    let opened = match image.opened {
+        0 => String::new(),
+        opened => format!(", {} in them looked into", plural(opened, "archive or compressed file")),
+    };
+    let closed = match image.closed {
+        0 => String::new(),
+        1 => "; 1 compressed file inside could not be opened".to_owned(),
+        closed => format!("; {closed} compressed files inside could not be opened"),
+    };
+    format!("{} and {}{opened}{closed}", plural(image.layers as u64, "layer"), plural(image.files, "file"))
 }
 
 fn count(keys: usize) -> String {

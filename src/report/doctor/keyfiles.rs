@@ -3,6 +3,11 @@
 use crate::doctor::finding::Said;
 use crate::doctor::patient::OurKey;
 
+pub fn access_of_host(service: &str, secrets: usize) -> String {
+    let are = if secrets == 1 { "one secret" } else { "secrets" };
+    format!("service {service} takes {are} from files as they lie on the host")
+}
+
 pub fn ignored_access(service: &str, secret: &str, set: &str) -> Said {
     let quoted = set.contains("mode: 0") || set.contains("mode: 3");
     let octal = if quoted { "" } else { "; in quotes, some versions even read the mode as a decimal number" };
@@ -33,10 +38,10 @@ pub fn too_many(files: usize) -> Said {
 fn named(key: Option<&OurKey>) -> String {
     match key {
         Some(key) if key.is_live() => {
-            format!("the key of {}._domainkey.{}, live in DNS", key.selector, key.domain)
+            format!("holds the key of {}._domainkey.{}, live in DNS", key.selector, key.domain)
         }
-        Some(key) => format!("the key of {}._domainkey.{}", key.selector, key.domain),
-        None => "a private key".to_owned(),
+        Some(key) => format!("holds the key of {}._domainkey.{}", key.selector, key.domain),
+        None => "holds a private key".to_owned(),
     }
 }
 
@@ -49,7 +54,7 @@ fn rotate(key: Option<&OurKey>) -> String {
 
 pub fn tracked(path: &str, key: Option<&OurKey>) -> Said {
     Said {
-        evidence: format!("{path} is {}, and tracked by git: every clone has it, for ever", named(key)),
+        evidence: format!("{path} {}, and is tracked by git: every clone has it, for ever", named(key)),
         fix: format!("git rm --cached {path} && echo {path} >> .gitignore\n{}", rotate(key)),
     }
 }
@@ -60,8 +65,15 @@ pub fn readable(path: &str, mode: u32, key: Option<&OurKey>) -> Said {
         None => String::new(),
     };
     Said {
-        evidence: format!("{path} is {}, and may be read by everybody on this host (mode {mode:04o})", named(key)),
+        evidence: format!("{path} {}, and may be read by everybody on this host (mode {mode:04o})", named(key)),
         fix: format!("chmod 0600 {path}, with the signer's uid as its owner{or_else}"),
+    }
+}
+
+pub fn mode_unknown(path: &str, key: Option<&OurKey>) -> Said {
+    Said {
+        evidence: format!("{path} {}, and its owner and mode could not be asked for", named(key)),
+        fix: format!("ls -l {path}"),
     }
 }
 

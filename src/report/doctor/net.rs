@@ -234,7 +234,7 @@ pub fn unlisted(why: &str) -> Said {
 /// Who can set a reverse name, and how it is checked.
 fn set_reverse(ip: IpAddr, helo: Option<&str>) -> String {
     let name = helo
-        .filter(|helo| !helo.starts_with('[') && crate::doctor::names::fault(helo, "").is_none())
+        .filter(|helo| !helo.starts_with('[') && crate::doctor::helo_name::fault(helo, "").is_none())
         .unwrap_or("mail.example.com");
     format!(
         "only the owner of the address can set it, in the panel of the server's provider (\"reverse DNS\"); neither \

@@ -161,8 +161,13 @@ pub fn dmarc_stands(domain: &SigningDomain, policy: Policy) -> String {
 pub fn no_clock() -> Said {
     said(
         "no other clock was seen to compare with",
-        "name a mail server whose greeting tells the time: --peer mx.example.net; or run `chronyc tracking`",
+        "name a mail server whose greeting tells the time: --peer mx.example.net; or look yourself: timedatectl, chronyc \
+         tracking",
     )
+}
+
+pub fn clock_kept_by_ntp() -> String {
+    "nobody else's clock was seen, and the kernel says that NTP keeps this one".to_owned()
 }
 
 pub fn clock_agrees(witness: &Witness) -> String {

@@ -1,7 +1,7 @@
 //! Keys that the signer may read, and nobody else.
 
 use crate::doctor::finding::Said;
-use crate::doctor::signer::{Facts, KeyFile};
+use crate::doctor::signer::{Facts, KeyFile, Kind};
 use crate::signers::safekeys::Problem;
 
 pub fn no_keys() -> String {
@@ -28,9 +28,18 @@ pub fn refuses(key: &KeyFile, problems: &[Problem], facts: &Facts, container: Op
     let seen: Vec<String> =
         problems.iter().map(|problem| format!("{} {}", problem.path.display(), problem.seen)).collect();
     let runs = if facts.running { "runs" } else { "is configured to run" };
-    let outcome = match refused {
-        true => format!("so it answers 451 to every message of {}", key.record),
-        false => format!("so others may read or replace the key of {}", key.record),
+    let record = &key.record;
+    let (signer, outcome) = match (facts.kind, refused) {
+        (Kind::OpenDkim, true) => ("OpenDKIM", format!("so it answers 451 to every message of {record}")),
+        (Kind::OpenDkim, false) => ("OpenDKIM", format!("so others may read or replace the key of {record}")),
+        (Kind::Rspamd, true) => (
+            "rspamd",
+            format!("so it has no key {record}: mail leaves unsigned, or waits where a rule holds unsigned mail back"),
+        ),
+        (Kind::Rspamd, false) => (
+            "rspamd",
+            format!("so others may read or replace the key of {record}, and rspamd signs with it all the same"),
+        ),
     };
     let inside = container.map(|name| format!("docker exec {name} ")).unwrap_or_default();
     let command = |problem: &Problem| match problem.command.contains(" && ") && container.is_some() {
@@ -47,7 +56,7 @@ pub fn refuses(key: &KeyFile, problems: &[Problem], facts: &Facts, container: Op
         None => "",
     };
     Said {
-        evidence: format!("OpenDKIM {runs} as {} (uid {}), and {}: {outcome}", user.name, user.uid, seen.join("; ")),
+        evidence: format!("{signer} {runs} as {} (uid {}), and {}: {outcome}", user.name, user.uid, seen.join("; ")),
         fix: format!("{}{mounted}", commands.join("\n")),
     }
 }

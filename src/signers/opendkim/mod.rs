@@ -1,6 +1,5 @@
 //! OpenDKIM 2.11: two tables, a signal, and a milter socket.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -15,12 +14,13 @@ pub mod tables;
 use self::conf::{Conf, ConfError, Finding, Severity, TableFile};
 use self::reload::{Reload, ReloadError};
 use self::tables::{KeyTable, SigningTable, TableError};
+use super::contained::{Contained, NotMounted};
 use super::milter::{self, Client, Socket};
 use super::probe::{self, Probed};
 use super::replace::{self, FileError};
-use super::safekeys::{self, AccountError, Accounts, Identity, Inode, Inodes, Problem, ThisHost};
+use super::safekeys::{self, AccountError, Accounts, Identity, Problem};
 use super::{KeyName, Loaded, LoadedKey, Rows, Signer, SignerError};
-use crate::container::{Container, ContainerError, Mounts};
+use crate::container::ContainerError;
 
 /// What is configured about an OpenDKIM; everything else is read from its own configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +36,6 @@ pub struct Settings {
     pub root: PathBuf,
     /// The container that it runs in, and where this host has what is mounted into it.
     pub container: Option<Contained>,
-}
-
-/// An OpenDKIM in a container: its configuration and its tables name paths as the container sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contained {
-    pub container: Container,
-    pub mounts: Mounts,
 }
 
 /// One OpenDKIM.
@@ -65,10 +58,8 @@ pub enum OpenDkimError {
     Blocked(Finding),
     #[error(transparent)]
     Account(#[from] AccountError),
-    #[error(
-        "{path} of the signer's container is not on this host, and its tables have to be edited here: mount its directory, and name it in [container.mounts]"
-    )]
-    NotMounted { path: PathBuf },
+    #[error(transparent)]
+    NotMounted(#[from] NotMounted),
     #[error(transparent)]
     Container(#[from] ContainerError),
     #[error("{path}: {source}")]
@@ -243,13 +234,9 @@ impl Signer for OpenDkim {
     }
 
     fn accepts(&self, path: &Path) -> Result<(), Vec<Problem>> {
-        let Some(contained) = &self.settings.container else {
-            return safekeys::accepts(path, &self.identity, &self.accounts);
-        };
-        match contained.mounts.top(path) {
-            Some(top) => safekeys::accepts_among(&Below(top), path, &self.identity, &self.accounts),
-            // A key that only the container has: who put it there read it back as the signer's own user.
-            None => Ok(()),
+        match &self.settings.container {
+            Some(contained) => contained.accepts(path, &self.identity, &self.accounts),
+            None => safekeys::accepts(path, &self.identity, &self.accounts),
         }
     }
 }
@@ -258,51 +245,19 @@ impl Settings {
     /// The path on this host of what the signer calls `path`.
     fn here(&self, path: &Path) -> Result<PathBuf, OpenDkimError> {
         let Some(contained) = &self.container else { return Ok(path.to_owned()) };
-        contained.mounts.on_host(path).ok_or_else(|| OpenDkimError::NotMounted { path: path.to_owned() })
+        Ok(contained.here(path)?)
     }
 
-    /// A socket of the container is reached through the mount that it lies in. A port is taken as it is: published, or
-    /// of a container that shares the host's network.
     fn socket_here(&self, socket: Socket) -> Socket {
-        match socket {
-            Socket::Local(path) => Socket::Local(self.here(&path).unwrap_or(path)),
-            inet => inet,
+        match &self.container {
+            Some(contained) => contained.socket_here(socket),
+            None => socket,
         }
     }
 
     /// The keys, under the paths that the signer sees.
     fn as_seen(&self, keys: &[LoadedKey]) -> Vec<LoadedKey> {
-        let Some(contained) = &self.container else { return keys.to_vec() };
-        let seen = |key: &LoadedKey| LoadedKey { path: contained.mounts.in_container(&key.path), ..key.clone() };
-        keys.iter().map(seen).collect()
-    }
-}
-
-/// A mount as its container sees it: above it are directories of the image, which are root's.
-struct Below<'a>(&'a Path);
-
-impl Inodes for Below<'_> {
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        ThisHost.resolve(path)
-    }
-
-    fn inode(&self, path: &Path) -> io::Result<Inode> {
-        const DIRECTORY_OF_ROOT: Inode = Inode { mode: 0o040_755, uid: 0, gid: 0 };
-        match path.starts_with(ThisHost.resolve(self.0)?) {
-            true => ThisHost.inode(path),
-            false => Ok(DIRECTORY_OF_ROOT),
-        }
-    }
-}
-
-impl Contained {
-    /// The accounts as the container has them: its numbers are not the host's.
-    fn accounts(&self) -> Result<Accounts, ContainerError> {
-        let read = |path: &str| {
-            let bytes = self.container.exec("reading the signer's user", None, &["cat", path], None)?;
-            Ok::<_, ContainerError>(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        Ok(Accounts::parse(&read("/etc/passwd")?, &read("/etc/group")?))
+        self.container.as_ref().map_or_else(|| keys.to_vec(), |contained| contained.as_seen(keys))
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod dkim;
 pub mod dmarc;
+pub mod lint;
 pub mod spf;
 pub mod txt;

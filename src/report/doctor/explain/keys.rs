@@ -22,7 +22,7 @@ pub(super) const TEXTS: &[Explained] = &[
     Explained {
         id: "KEY003",
         what: "The signer's own user may read each key, and nobody else may: owner, mode and every directory above are tried by the signer's rules, as the uid that it runs as in the container.",
-        why: "OpenDKIM refuses a key that it thinks unsafe, and answers 451 to every message (`RequireSafeKeys`). `opendkim -n` as root does not notice.",
+        why: "OpenDKIM refuses a key that it thinks unsafe, and answers 451 to every message (`RequireSafeKeys`). `opendkim -n` as root does not notice. rspamd takes any key that it can read, also one that everybody can read; of one that it cannot read only its log knows, and mail leaves unsigned.",
         wild: "A Compose file secret keeps the owner and mode of the host; a swarm secret is 0444 by default; everything below /tmp is refused, because others may write there.",
         fix: "Owner: the signer's uid; file 0600 or 0400; directory 0700. Never chmod 0644, never `RequireSafeKeys no`:\n  chown opendkim: KEY && chmod 0600 KEY",
         verify: "  dkimctl doctor --container NAME --only KEY003",
@@ -95,8 +95,8 @@ pub(super) const TEXTS: &[Explained] = &[
         id: "DKIM006",
         what: "Mail is handed to a relay that rewrites headers (Amazon SES: Date and Message-ID), and the signer signs those headers.",
         why: "The signature is broken on the way, and DMARC has nothing left but SPF.",
-        wild: "`relayhost = [email-smtp.eu-west-1.amazonaws.com]:587` with OpenDKIM's defaults, which sign Date.",
-        fix: "In opendkim.conf:\n  SignHeaders *,-Date,-Message-ID,-Return-Path,-Bounces-To\nor let SES sign with your key (BYODKIM).",
+        wild: "`relayhost = [email-smtp.eu-west-1.amazonaws.com]:587` with OpenDKIM's defaults, which sign Date, or rspamd's, which sign both.",
+        fix: "In opendkim.conf:\n  SignHeaders *,-Date,-Message-ID,-Return-Path,-Bounces-To\nWith rspamd: `sign_headers` in local.d/dkim.conf, without the two.\nOr let SES sign with your key (BYODKIM).",
         verify: "  send a message to a mailbox of your own, and look for dkim=pass with your selector",
     },
     Explained {

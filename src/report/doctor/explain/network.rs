@@ -129,6 +129,6 @@ pub(super) const TEXTS: &[Explained] = &[
         why: "Signatures carry times (t=, x=); a message from the future or an expired signature fails at receivers that look. TLS certificates and leases fail too.",
         wild: "A virtual machine that was suspended; a host without NTP.",
         fix: "Run chrony or systemd-timesyncd on the host; containers share its clock.",
-        verify: "  chronyc tracking      # or: timedatectl",
+        verify: "  chronyc tracking      # or: timedatectl\nCompared with the greeting of the peer and with the cookies of name servers; without any, the kernel's own word counts.",
     },
 ];

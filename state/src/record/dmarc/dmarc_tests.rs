@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
-use super::lint::{Context, Severity, lint};
+use super::lint::{Context, lint};
 use super::org::{Step, authorization_name, by_suffix_list, stations, tree_walk};
 use super::*;
+use crate::record::lint::Severity;
 
 fn name(text: &str) -> Fqdn {
     text.parse().unwrap()

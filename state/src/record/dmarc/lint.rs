@@ -1,6 +1,7 @@
 //! What is worth saying about a published DMARC record: each rule with a stable id, a severity, what was seen, and
 //! what to do. Rules that need DNS get their answers as [`Context`].
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -8,15 +9,8 @@ use serde::Serialize;
 use super::org::{authorization_name, by_suffix_list};
 use super::{Alignment, DmarcRecord, Fault, Policy, ReportUri, looks_like_dmarc, read};
 use crate::name::Fqdn;
+use crate::record::lint::Severity;
 use crate::record::txt::TxtText;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Error,
-    Warning,
-    Info,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -77,7 +71,7 @@ pub fn lint(domain: &Fqdn, context: &Context) -> Vec<Finding> {
             findings.error("several-records", seen, "remove all but one");
         }
     }
-    findings.0.sort_by_key(|finding| finding.severity);
+    findings.0.sort_by_key(|finding| Reverse(finding.severity));
     findings.0
 }
 

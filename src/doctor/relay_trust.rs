@@ -9,7 +9,7 @@ use super::patient::Patient;
 use super::postfix::effective::Effective;
 use super::postfix::networks::{Network, Networks};
 use super::written::Mta;
-use crate::report::doctor::relaying as said;
+use crate::report::doctor::relay_trust as said;
 use crate::spf::resolver::{Kind as Record, QueryName, Recursive, Reply, Resolver as _};
 
 /// What the checks are about, at every tier.
@@ -250,5 +250,5 @@ fn by_ipv6(patient: &Patient, container: &Container, postfix: &Effective, open: 
 }
 
 #[cfg(test)]
-#[path = "relaying_tests.rs"]
+#[path = "relay_trust_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::doctor::compose::interpolate::Text;
 use crate::doctor::finding::Said;
-use crate::doctor::names::Fault;
+use crate::doctor::helo_name::Fault;
 
 pub fn both_names(service: &str, hostname: &Text, domainname: &Text) -> Said {
     Said {
@@ -14,6 +14,10 @@ pub fn both_names(service: &str, hostname: &Text, domainname: &Text) -> Said {
         ),
         fix: format!("remove `domainname:`, and keep `hostname: {hostname}`"),
     }
+}
+
+pub fn one_name(service: &str, name: &str) -> String {
+    format!("service {service} has `hostname: {name}`, and no `domainname`")
 }
 
 pub fn written_name(by: &str, name: &str) -> String {

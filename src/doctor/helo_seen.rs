@@ -2,16 +2,16 @@
 //! gathers.
 
 use super::finding::{Findings, Tier};
-use super::names::{HELO, fault};
+use super::helo_name::{HELO, fault};
 use super::net::{Address, Dialogue, Facts, Helo, Port25};
-use crate::report::doctor::{helo as say, names};
+use crate::report::doctor::{helo_name, helo_seen as say};
 
-/// HELO001 as it is configured here. What is in force inside a container, [`super::names`] says.
+/// HELO001 as it is configured here. What is in force inside a container, [`super::helo_name`] says.
 pub fn in_force(helo: &Helo, findings: &mut Findings) {
     match fault(&helo.name, "") {
-        None => findings.ok("HELO001", Tier::Effective, HELO, names::name_in_force(&helo.name)),
+        None => findings.ok("HELO001", Tier::Effective, HELO, helo_name::name_in_force(&helo.name)),
         Some(fault) => {
-            findings.found("HELO001", Tier::Effective, HELO, names::bad_name_in_force(&helo.name, fault, None));
+            findings.found("HELO001", Tier::Effective, HELO, helo_name::bad_name_in_force(&helo.name, fault, None));
         }
     }
 }
@@ -88,5 +88,5 @@ fn is_the_reverse_name(helo: &Helo, address: &Address, findings: &mut Findings) 
 }
 
 #[cfg(test)]
-#[path = "helo_tests.rs"]
+#[path = "helo_seen_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use super::container::Container;
 use super::finding::{Findings, Place, Severity, Tier};
 use super::patient::Patient;
 use super::written::{Kind, Mta};
-use crate::report::doctor::names as said;
+use crate::report::doctor::helo_name as said;
 
 /// What HELO001 is about, at every tier.
 pub const HELO: &str = "HELO";
@@ -22,6 +22,12 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
         }
     }
     for mta in patient.written().mtas() {
+        let service = mta.service;
+        if let (Some(hostname), None) = (&service.hostname, &service.domainname)
+            && let Some(name) = hostname.value.known().filter(|name| name.contains('.'))
+        {
+            findings.ok("HELO004", Tier::Files, &service.name, said::one_name(&service.name, name));
+        }
         written(&mta, findings);
     }
     in_force(patient, findings);
@@ -219,5 +225,5 @@ pub fn fault(name: &str, id: &str) -> Option<Fault> {
 }
 
 #[cfg(test)]
-#[path = "names_tests.rs"]
+#[path = "helo_name_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Relaying, as it was tried.
 
 use crate::doctor::finding::Said;
-use crate::doctor::relay::Tried;
+use crate::doctor::relay_probe::Tried;
 
 fn said(evidence: impl Into<String>, fix: impl Into<String>) -> Said {
     Said { evidence: evidence.into(), fix: fix.into() }

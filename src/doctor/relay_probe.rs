@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::finding::{Findings, Severity, Tier};
 use super::net::port25::reply;
-use crate::report::doctor::relay as say;
+use crate::report::doctor::relay_probe as say;
 
 /// One try.
 #[derive(Debug, Clone, PartialEq, Eq)]

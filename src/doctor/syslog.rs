@@ -1,0 +1,60 @@
+//! Who takes syslog in a container, and where it puts the lines: what a process has open says it, whatever its
+//! configuration is called.
+
+use super::container::{Container, MountKind};
+use super::engine::EngineError;
+
+/// Where the lines end up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file of a mount.
+    In(String),
+    /// On the container's standard output, which the engine keeps.
+    Printed,
+    /// Somebody listens, and writes to nothing that outlives the container.
+    Lost,
+    NobodyListens,
+}
+
+/// Prints the container's standard output, and then what everybody who holds the socket of /dev/log has open beyond its
+/// own standard files. `listens` before each of them.
+pub(super) const SCRIPT: &str = r#"
+readlink /proc/1/fd/1 || exit 9
+socket=$(readlink -f /dev/log)
+inodes=
+while read -r _ _ _ _ _ _ inode path; do
+  [ "$path" = /dev/log ] || [ "$path" = "$socket" ] && inodes="$inodes socket:[$inode]"
+done </proc/net/unix
+for process in /proc/[0-9]*; do
+  open=$(for fd in "$process"/fd/*; do
+    case ${fd##*/} in 0|1|2) ;; *) readlink "$fd" ;; esac
+  done)
+  for inode in $inodes; do
+    case $open in *"$inode"*) echo listens; echo "$open"; break ;; esac
+  done
+done 2>/dev/null
+exit 0
+"#;
+
+pub fn look(container: &Container) -> Result<Kept, EngineError> {
+    Ok(read(container, &container.ask(&["sh", "-c", SCRIPT])?))
+}
+
+fn read(container: &Container, said: &str) -> Kept {
+    let mut lines = said.lines();
+    let stdout = lines.next().unwrap_or_default();
+    let open: Vec<&str> = lines.collect();
+    let lasts = |path: &str| container.mount_of(path).is_some_and(|mount| mount.kind != MountKind::Tmpfs);
+    // Sockets and devices lie below mounts too; a log is a file.
+    let file = open.iter().find(|path| path.starts_with('/') && !path.starts_with("/dev/") && lasts(path));
+    match file {
+        Some(path) => Kept::In((*path).to_owned()),
+        None if open.contains(&stdout) => Kept::Printed,
+        None if open.contains(&"listens") => Kept::Lost,
+        None => Kept::NobodyListens,
+    }
+}
+
+#[cfg(test)]
+#[path = "syslog_tests.rs"]
+mod tests;

@@ -1,0 +1,21 @@
+use serde_json::json;
+
+use super::*;
+use crate::doctor::rig;
+
+#[test]
+fn a_log_is_kept_where_its_file_outlives_the_container() {
+    let mounts = json!({"Mounts": [
+        {"Type": "bind", "Source": "/srv/log", "Destination": "/var/log/mail"},
+        {"Type": "volume", "Name": "tmp", "Destination": "/tmp"},
+    ], "HostConfig": {"Tmpfs": {"/run/log": ""}}});
+    let patient = rig::container(mounts, &[]);
+    let read = |said: &str| read(patient.container.there().unwrap(), said);
+    let listens = "pipe:[7]\nlistens\nsocket:[9]\nanon_inode:[eventpoll]\n";
+    assert_eq!(read(&format!("{listens}/var/log/mail/mail.log\n")), Kept::In("/var/log/mail/mail.log".into()));
+    assert_eq!(read(&format!("{listens}/var/log/mail.log\n")), Kept::Lost);
+    assert_eq!(read(&format!("{listens}/run/log/mail.log\n")), Kept::Lost, "memory is emptied at every start");
+    assert_eq!(read(&format!("{listens}pipe:[7]\n")), Kept::Printed);
+    assert_eq!(read(&format!("{listens}pipe:[8]\n")), Kept::Lost, "a pipe to somebody else");
+    assert_eq!(read("pipe:[7]\n"), Kept::NobodyListens);
+}
