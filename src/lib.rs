@@ -20,6 +20,7 @@ pub mod guarded;
 pub mod host;
 pub mod hygiene;
 pub mod keygen;
+pub mod mail;
 pub mod observe;
 pub mod placement;
 pub mod post;

@@ -138,7 +138,7 @@ impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Store(error) => error.into(),
-            error => Error::new(error.to_string()),
+            error => Error::hinted(&error, hints::publish(&error)),
         }
     }
 }

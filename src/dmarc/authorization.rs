@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use dkimctl_state::lifecycle::fact::{Fact, PolicyChange, PolicyRecord};
+use dkimctl_state::lifecycle::seen::Answer;
 use dkimctl_state::name::{Fqdn, Label, SigningDomain};
 use dkimctl_state::record::dmarc::DmarcRecord;
 use dkimctl_state::record::dmarc::org::authorization_name;
@@ -16,7 +17,8 @@ use dkimctl_state::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::dns::Dns;
-use crate::guarded::{self, Edit, Kind, Look, Place, PublishError, Ttl};
+use crate::guarded::{self, Edit, Kind, Place, PublishError, Ttl};
+use crate::observe::Sweeper;
 
 /// What is kept, under `reports/<domain>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,13 @@ pub struct Leave {
 pub struct Changed {
     pub name: Fqdn,
     pub change: PolicyChange,
+}
+
+/// Where a change is made, and who is asked whether it is needed.
+#[derive(Clone, Copy)]
+pub struct Hosts<'a> {
+    pub dns: &'a Dns,
+    pub servers: &'a dyn Sweeper,
 }
 
 /// Who acts, when, and how long answers may be cached.
@@ -64,7 +73,7 @@ pub fn kept(store: &dyn Store, domain: &SigningDomain) -> Result<Document, Publi
 /// Brings the leaves to what the record needs. `holders` are the providers of ours that hold a host's zone; none for
 /// hosts of others, who have to give leave themselves.
 pub fn ensure(
-    dns: &Dns,
+    hosts: Hosts<'_>,
     store: &mut dyn Store,
     domain: &SigningDomain,
     record: Option<&DmarcRecord>,
@@ -77,12 +86,12 @@ pub fn ensure(
     for (name, host) in &needed {
         let providers = holders(host);
         let finished = document.ours.get(name).is_some_and(|leave| leave.written.is_some());
-        if !providers.is_empty() && give(dns, store, domain, (name, host), providers, finished, acting)? {
+        if !providers.is_empty() && give(hosts, store, domain, (name, host), providers, finished, acting)? {
             changed.push(Changed { name: name.clone(), change: PolicyChange::Written });
         }
     }
     for (name, leave) in document.ours.iter().filter(|(name, _)| !needed.contains_key(*name)) {
-        if take_back(dns, store, domain, name, leave, acting)? {
+        if take_back(hosts.dns, store, domain, name, leave, acting)? {
             changed.push(Changed { name: name.clone(), change: PolicyChange::Removed });
         }
     }
@@ -98,7 +107,7 @@ fn place<'a>(domain: &SigningDomain, name: &Fqdn, providers: &'a [Label]) -> Pla
 }
 
 fn give(
-    dns: &Dns,
+    hosts: Hosts<'_>,
     store: &mut dyn Store,
     domain: &SigningDomain,
     (name, host): (&Fqdn, &Fqdn),
@@ -106,16 +115,12 @@ fn give(
     finished: bool,
     acting: &Acting<'_>,
 ) -> Result<bool, PublishError> {
+    let dns = hosts.dns;
     let look = guarded::look(dns, &place(domain, name, &providers))?;
     let (mut document, raw) = load(store, domain)?;
-    let gives =
-        |look: &Look| look.at.iter().all(|(_, at)| at.texts().any(|text| text.as_bytes().starts_with(b"v=DMARC1")));
-    let given = gives(&look);
+    let given = look.at.iter().all(|(_, at)| at.texts().any(gives));
     let begun = document.ours.contains_key(name);
-    // RFC 9990 section 4: a leave for everybody does as well.
-    let for_all: Option<Fqdn> = format!("*._report._dmarc.{host}").parse().ok();
-    let for_all = for_all.and_then(|name| guarded::look(dns, &place(domain, &name, &providers)).ok());
-    if !begun && (given || for_all.is_some_and(|look| gives(&look))) || finished && given {
+    if finished && given || !begun && (given || given_to_all(hosts.servers, name, acting.now)) {
         return Ok(false);
     }
     document.ours.insert(name.clone(), Leave { providers: providers.clone(), written: None });
@@ -128,6 +133,20 @@ fn give(
     let event = event(name, PolicyChange::Written, None, Some(text), why, acting);
     save(store, domain, Some(&raw), &document, Some(event))?;
     Ok(true)
+}
+
+fn gives(text: &TxtText) -> bool {
+    text.as_bytes().starts_with(b"v=DMARC1")
+}
+
+/// Whether a leave for everybody stands there, `*._report._dmarc.<host>` (RFC 9990 section 4). Providers are asked for
+/// what stands at a name itself; what a wildcard makes of a name, only name servers say, as they say it to reporters.
+/// Where one does not say, a leave of our own beside it does no harm.
+fn given_to_all(servers: &dyn Sweeper, name: &Fqdn, now: Time) -> bool {
+    let sweeps = servers.sweep(std::slice::from_ref(name), now);
+    let mut answers = sweeps.iter().flat_map(|sweep| &sweep.answers).peekable();
+    let shows = |answer: &Answer| matches!(answer, Answer::Txt { texts, .. } if texts.iter().any(gives));
+    answers.peek().is_some() && answers.all(|answer| shows(&answer.answer))
 }
 
 fn take_back(

@@ -2,13 +2,26 @@ use std::sync::Arc;
 
 use dkimctl_providers::DnsProvider;
 use dkimctl_providers::memory::Memory;
+use dkimctl_state::lifecycle::seen::{ServerAnswer, Sweep};
 use dkimctl_state::store::memory::MemoryStore;
 
 use super::*;
 
+/// Name servers, each with its answer for every name.
+struct Servers(Vec<Answer>);
+
+impl Sweeper for Servers {
+    fn sweep(&self, names: &[Fqdn], at: Time) -> Vec<Sweep> {
+        let answer = |answer: &Answer| ServerAnswer { server: "ns".to_owned(), answer: answer.clone() };
+        let answers: Vec<ServerAnswer> = self.0.iter().map(answer).collect();
+        names.iter().map(|_| Sweep { at, answers: answers.clone(), negative_ttl: None, cname: None }).collect()
+    }
+}
+
 struct Bench {
     host: Arc<Memory>,
     dns: Dns,
+    servers: Servers,
     store: MemoryStore,
     name: Fqdn,
 }
@@ -20,7 +33,8 @@ impl Bench {
         let provider: Box<dyn DnsProvider> = Box::new(Arc::clone(&host));
         let dns = Dns::new(BTreeMap::from([("here".parse().unwrap(), provider)]));
         let name = "example.com._report._dmarc.in.reports.test".parse().unwrap();
-        Bench { host, dns, store: MemoryStore::new(uuid::Uuid::nil()).with_events(), name }
+        let servers = Servers(vec![Answer::Absent]);
+        Bench { host, dns, servers, store: MemoryStore::new(uuid::Uuid::nil()).with_events(), name }
     }
 
     fn ensure(&mut self, record: &str) -> Vec<PolicyChange> {
@@ -31,7 +45,8 @@ impl Bench {
         };
         let acting = Acting { by: "alice", now: Time::from_unix(60), ttl: 300 };
         let domain = "example.com".parse().unwrap();
-        let changed = ensure(&self.dns, &mut self.store, &domain, Some(&record), &holders, &acting).unwrap();
+        let hosts = Hosts { dns: &self.dns, servers: &self.servers };
+        let changed = ensure(hosts, &mut self.store, &domain, Some(&record), &holders, &acting).unwrap();
         changed.into_iter().map(|changed| changed.change).collect()
     }
 
@@ -79,4 +94,23 @@ fn what_others_gave_stays_theirs() {
     assert_eq!(bench.ensure(THERE), []);
     assert_eq!(bench.ensure(ELSEWHERE), []);
     assert_eq!(bench.texts(), ["v=DMARC1; rua=mailto:other@in.reports.test"]);
+}
+
+#[test]
+fn a_leave_for_everybody_does_as_well() {
+    let wild = || Answer::Txt { ttl: 300, texts: vec!["token".into(), "v=DMARC1;".into()] };
+    for (servers, enough) in [
+        (vec![wild(), wild()], true),
+        // Some reporters would ask the one that does not show it.
+        (vec![wild(), Answer::Absent], false),
+        (vec![wild(), Answer::Unknown("timeout".to_owned())], false),
+        (vec![], false),
+    ] {
+        let mut bench = Bench::new();
+        bench.servers = Servers(servers.clone());
+        assert_eq!(bench.ensure(THERE).is_empty(), enough, "{servers:?}");
+        assert_eq!(bench.texts().is_empty(), enough);
+        assert_eq!(bench.ensure(ELSEWHERE).is_empty(), enough);
+        assert!(bench.texts().is_empty(), "only what we wrote is taken back");
+    }
 }

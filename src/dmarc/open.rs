@@ -2,10 +2,11 @@
 //!
 //! What something is, its first octets say; names and media types lie too often.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read};
+use std::fs::{self, File, FileType};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::limits;
@@ -76,13 +77,21 @@ fn is_header(head: &[u8]) -> bool {
 
 /// Walks over a path and everything below it.
 pub fn path(path: &Path, visitor: &mut dyn Visitor) {
-    let name = path.display().to_string();
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => directory(path, visitor),
-        Ok(_) => match File::open(path) {
-            Ok(file) => file_at(&name, file, visitor),
-            Err(error) => visitor.refused(&name, format!("it cannot be opened: {error}")),
-        },
+        Ok(found) => walk(path, found.file_type(), visitor),
+        Err(error) => visitor.refused(&path.display().to_string(), format!("it cannot be opened: {error}")),
+    }
+}
+
+/// Of thousands of small files, what each is was said by its directory: to ask again would cost as much as to read it.
+fn walk(path: &Path, is: FileType, visitor: &mut dyn Visitor) {
+    if is.is_dir() {
+        return directory(path, visitor);
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) if is.is_file() => file_at(&name, file, visitor),
+        Ok(file) => stream(&name, file, visitor),
         Err(error) => visitor.refused(&name, format!("it cannot be opened: {error}")),
     }
 }
@@ -103,31 +112,32 @@ fn directory(dir: &Path, visitor: &mut dyn Visitor) {
         Err(error) => return visitor.refused(&name, format!("it cannot be listed: {error}")),
     };
     let maildir = dir.join("cur").is_dir();
-    let mut found: Vec<PathBuf> = Vec::new();
-    let visit = |found: &mut Vec<PathBuf>, visitor: &mut dyn Visitor| {
-        found.sort();
-        for entry in found.drain(..) {
+    let mut found: Vec<(PathBuf, FileType)> = Vec::new();
+    let visit = |found: &mut Vec<(PathBuf, FileType)>, visitor: &mut dyn Visitor| {
+        found.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
+        for (entry, is) in found.drain(..) {
             // A link to a directory may lead in a circle; a link to a file may not.
-            let is_link = fs::symlink_metadata(&entry).is_ok_and(|m| m.is_symlink());
-            if is_link && entry.is_dir() {
+            if is.is_symlink() && entry.is_dir() {
                 visitor
                     .refused(&entry.display().to_string(), "it is a link to a directory, and not followed".to_owned());
-            } else {
+            } else if is.is_symlink() {
                 path(&entry, visitor);
+            } else {
+                walk(&entry, is, visitor);
             }
         }
     };
     for entry in entries {
-        match entry {
-            Ok(entry) => {
+        match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
+            Ok((is, entry)) => {
                 let file = entry.file_name();
                 let hidden = file.as_encoded_bytes().starts_with(b".");
                 // Folders of a maildir begin with a dot (Maildir++).
-                let folder = maildir && entry.path().is_dir();
+                let folder = maildir && is.is_dir();
                 if (hidden && !folder) || (maildir && file == "tmp") {
                     continue;
                 }
-                found.push(entry.path());
+                found.push((entry.path(), is));
                 if found.len() == NAMES {
                     visit(&mut found, visitor);
                 }
@@ -138,17 +148,18 @@ fn directory(dir: &Path, visitor: &mut dyn Visitor) {
     visit(&mut found, visitor);
 }
 
-fn file_at(name: &str, mut file: File, visitor: &mut dyn Visitor) {
-    match head_of(&mut file) {
-        Err(error) => visitor.refused(name, format!("it cannot be read: {error}")),
+/// A file on a disk: its first octets and the rest of a small one come with one call.
+fn file_at(name: &str, file: File, visitor: &mut dyn Visitor) {
+    let mut input = BufReader::with_capacity(32 << 10, file);
+    let kind = match input.fill_buf() {
+        Ok(head) => kind(&head[..head.len().min(HEAD)]),
+        Err(error) => return visitor.refused(name, format!("it cannot be read: {error}")),
+    };
+    match kind {
         // The directory of a zip stands at its end.
-        Ok((head, _)) if kind(&head) == Kind::Zip && file.metadata().is_ok_and(|m| m.is_file()) => {
-            archive::zip(name, &mut file, 0, None, visitor);
-        }
-        Ok((head, error)) => {
-            let rest = Rest { error, input: BufReader::with_capacity(32 << 10, file) };
-            known(name, kind(&head), &mut Cursor::new(head).chain(rest), 0, None, visitor);
-        }
+        Kind::Zip => archive::zip(name, input.get_mut(), 0, None, visitor),
+        Kind::Gzip => inside(name, &mut bufread::MultiGzDecoder::new(input), 1, None, visitor),
+        kind => known(name, kind, &mut input, 0, None, visitor),
     }
 }
 

@@ -11,7 +11,9 @@ use super::limits;
 pub struct Source<R> {
     inner: R,
     encoding: Option<Encoding>,
-    raw: Vec<u8>,
+    /// What was read and waits for more: the first `kept` octets.
+    raw: Box<[u8]>,
+    kept: usize,
     clean: Vec<u8>,
     at: usize,
     read: u64,
@@ -38,7 +40,8 @@ impl<R: Read> Source<R> {
         Source {
             inner,
             encoding: None,
-            raw: Vec::with_capacity(CHUNK + 8),
+            raw: vec![0; CHUNK + 8].into_boxed_slice(),
+            kept: 0,
             clean: Vec::with_capacity(CHUNK + 8),
             at: 0,
             read: 0,
@@ -57,23 +60,20 @@ impl<R: Read> Source<R> {
         self.clean.clear();
         self.at = 0;
         while self.clean.is_empty() && !self.ended {
-            let kept = self.raw.len();
-            self.raw.resize(kept + CHUNK, 0);
             let n = loop {
-                match self.inner.read(&mut self.raw[kept..]) {
+                match self.inner.read(&mut self.raw[self.kept..self.kept + CHUNK]) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
+                    other => break other?,
                 }
             };
-            self.raw.truncate(kept + *n.as_ref().unwrap_or(&0));
-            let n = n?;
+            self.kept += n;
             self.ended = n == 0;
             self.read += n as u64;
             if self.read > limits::XML {
                 return Err(io::Error::other(TOO_LARGE));
             }
             if self.encoding.is_none() {
-                if self.raw.len() < 4 && !self.ended {
+                if self.kept < 4 && !self.ended {
                     continue;
                 }
                 self.encoding = Some(self.recognize());
@@ -87,7 +87,7 @@ impl<R: Read> Source<R> {
     }
 
     fn recognize(&mut self) -> Encoding {
-        let (encoding, mark) = match self.raw.as_slice() {
+        let (encoding, mark) = match &self.raw[..self.kept] {
             [0xef, 0xbb, 0xbf, ..] => (Encoding::Utf8, 3),
             [0xff, 0xfe, ..] => (Encoding::Utf16 { big: false }, 2),
             [0xfe, 0xff, ..] => (Encoding::Utf16 { big: true }, 2),
@@ -95,40 +95,47 @@ impl<R: Read> Source<R> {
             [0, b'<', ..] => (Encoding::Utf16 { big: true }, 0),
             _ => (Encoding::Utf8, 0),
         };
-        self.raw.drain(..mark);
+        self.forget(mark);
         encoding
     }
 
+    /// The first `used` octets are done with.
+    fn forget(&mut self, used: usize) {
+        self.raw.copy_within(used..self.kept, 0);
+        self.kept -= used;
+    }
+
     fn take_utf8(&mut self) {
-        let mut rest = self.raw.as_slice();
-        loop {
-            match std::str::from_utf8(rest) {
+        let mut used = 0;
+        while used < self.kept {
+            let rest = &self.raw[used..self.kept];
+            let error = match std::str::from_utf8(rest) {
                 Ok(good) => {
                     self.clean.extend_from_slice(good.as_bytes());
-                    self.raw.clear();
-                    return;
+                    used = self.kept;
+                    break;
                 }
-                Err(error) => {
-                    let (good, bad) = rest.split_at(error.valid_up_to());
-                    self.clean.extend_from_slice(good);
-                    // A character that is cut by the end of the chunk waits for its rest.
-                    if error.error_len().is_none() && !self.ended {
-                        self.raw = bad.to_vec();
-                        return;
-                    }
-                    let wrong = error.error_len().unwrap_or(bad.len());
-                    for &byte in &bad[..wrong] {
-                        self.clean.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 4]).as_bytes());
-                    }
-                    self.repaired.set(true);
-                    rest = &bad[wrong..];
-                }
+                Err(error) => error,
+            };
+            let (good, bad) = rest.split_at(error.valid_up_to());
+            self.clean.extend_from_slice(good);
+            used += good.len();
+            // A character that is cut by the end of the chunk waits for its rest.
+            if error.error_len().is_none() && !self.ended {
+                break;
             }
+            let wrong = error.error_len().unwrap_or(bad.len());
+            for &byte in &bad[..wrong] {
+                self.clean.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            self.repaired.set(true);
+            used += wrong;
         }
+        self.forget(used);
     }
 
     fn take_utf16(&mut self, big: bool) {
-        let whole = self.raw.len() & !1;
+        let whole = self.kept & !1;
         let units = self.raw[..whole].chunks_exact(2).map(|pair| match big {
             true => u16::from_be_bytes([pair[0], pair[1]]),
             false => u16::from_le_bytes([pair[0], pair[1]]),
@@ -144,10 +151,7 @@ impl<R: Read> Source<R> {
             let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
             self.clean.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
-        self.raw.drain(..used);
-        if self.ended {
-            self.raw.clear();
-        }
+        self.forget(if self.ended { self.kept } else { used });
     }
 }
 

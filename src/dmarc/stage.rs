@@ -10,7 +10,7 @@ use dkimctl_state::lifecycle::staging::course::{Change, ChangeKind, Course};
 use dkimctl_state::lifecycle::staging::evidence::{AuthWord, Report, Row, Trust};
 use dkimctl_state::lifecycle::staging::gates::Evidence;
 use dkimctl_state::lifecycle::staging::ladder::Rung;
-use dkimctl_state::lifecycle::staging::policy::StagingPolicy;
+use dkimctl_state::lifecycle::staging::policy::{StagingPolicy, Subdomains};
 use dkimctl_state::lifecycle::staging::sources::{Network, Ours, Source, table};
 use dkimctl_state::lifecycle::staging::{self, Around, Due, Move, due};
 use dkimctl_state::name::SigningDomain;
@@ -119,8 +119,7 @@ impl Stage<'_> {
 
     fn with<T>(&self, gathered: &Gathered, decide: impl FnOnce(staging::Now<'_>) -> T) -> T {
         let ours = self.ours(gathered);
-        let refused: Vec<Time> = gathered.refused.iter().map(|refusal| refusal.until).collect();
-        let evidence = Evidence { reports: &gathered.reports, rows: &gathered.rows, refused: &refused };
+        let evidence = Evidence { reports: &gathered.reports, rows: &gathered.rows, refused: &gathered.refused };
         let (course, around) = (&gathered.course, &gathered.around);
         decide(staging::Now { policy: self.policy, course, ours: &ours, evidence, around, at: self.now })
     }
@@ -260,7 +259,7 @@ impl Stage<'_> {
         let gathered = self.gather()?;
         let base = gathered.course.record().unwrap_or_else(|| DmarcRecord::with_policy(Policy::Reject));
         let may = self.with(&gathered, staging::may_park);
-        Ok(may.map(|()| Rung::Parked.record(&base).text()))
+        Ok(may.map(|()| Rung::Parked.record(&base, Subdomains::Keep).text()))
     }
 
     /// Changes what is known of a domain (senders, acknowledgements, holds).

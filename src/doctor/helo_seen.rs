@@ -35,7 +35,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         findings.skip("HELO003", HELO, say::literal());
         return;
     }
-    resolves(helo, findings);
+    resolves(helo, &facts.addresses, findings);
     match &facts.relay {
         Some(relay) => findings.skip("HELO003", HELO, say::relayed(relay)),
         None if facts.addresses.is_empty() => {
@@ -64,12 +64,12 @@ fn refused(facts: &Facts) -> Option<(&str, &str)> {
     })
 }
 
-fn resolves(helo: &Helo, findings: &mut Findings) {
+fn resolves(helo: &Helo, addresses: &[Address], findings: &mut Findings) {
     let forward = &helo.forward;
     if !forward.addresses.is_empty() {
         findings.ok("HELO002", Tier::Effective, HELO, say::resolves(helo));
     } else if forward.unknown.is_empty() {
-        findings.found("HELO002", Tier::Effective, HELO, say::does_not_resolve(helo));
+        findings.found("HELO002", Tier::Effective, HELO, say::does_not_resolve(helo, addresses));
     } else {
         findings.unknown("HELO002", Tier::Effective, HELO, say::unresolved(helo));
     }

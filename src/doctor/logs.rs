@@ -127,7 +127,7 @@ pub fn read(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Logs {
                     bounced: 0,
                     tried: 0,
                     first_line: logs.lines,
-                    first: crate::placement::header::harmless(reply.text, 200).into_owned(),
+                    first: crate::mail::header::harmless(reply.text, 200).into_owned(),
                 });
                 match fate {
                     Fate::Bounced => row.bounced += 1,

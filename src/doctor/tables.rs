@@ -26,9 +26,8 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
         written(files, findings);
         headers_written(patient, files, findings);
     }
-    match patient.container.there().filter(|container| container.is_running()) {
-        Some(container) => in_force(patient, container, findings),
-        None => {}
+    if let Some(container) = patient.container.there().filter(|container| container.is_running()) {
+        in_force(patient, container, findings);
     }
 }
 

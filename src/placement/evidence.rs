@@ -9,11 +9,11 @@ use dkimctl_state::name::Fqdn;
 use dkimctl_state::record::dmarc::org::by_suffix_list;
 use serde::Serialize;
 
-use super::authres::{MethodResult, Verdict, domain_in};
 use super::family::Family;
-use super::header::{self, Field, harmless};
 use super::probe;
 use super::trust::{self, Trusted};
+use crate::mail::authres::{MethodResult, Verdict, domain_in};
+use crate::mail::header::{self, Field, harmless};
 
 /// What one message shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

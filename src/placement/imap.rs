@@ -18,9 +18,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::header::harmless;
 use super::messages::Message;
 use super::probe::{FIELD, Token};
+use crate::mail::header::harmless;
 
 /// How a connection is encrypted. There is no third way: passwords go over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::authres::Verdict;
 use super::evidence::{Evidence, Folder, Whose};
+use crate::mail::authres::Verdict;
 
 /// What can be wrong with a message that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

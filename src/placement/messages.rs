@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::header::MOST_OCTETS;
+use crate::mail::header::MOST_OCTETS;
 
 /// The header of a message, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use dkimctl_state::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::header::{self, Field};
+use crate::mail::header::{self, Field};
 
 /// The field that carries the token. The subject carries it too: some mailboxes search nothing else.
 pub const FIELD: &str = "X-Dkimctl-Probe";

@@ -9,9 +9,9 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Message, SmtpTransport, Transport as _};
 
-use super::header::harmless;
 use super::imap::Encryption;
 use super::probe::{FIELD, Token};
+use crate::mail::header::harmless;
 
 /// Where mail is submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 //! connection came from. A result counts if it stands where the provider writes, under a name that the provider uses;
 //! one under that name elsewhere is named as forged. A border server should remove those (RFC 8601 section 5); not all do.
 
-use super::authres::{self, AuthRes, MethodResult};
 use super::family::{Family, ICLOUD, Layout};
-use super::header::{Field, harmless};
-use super::received::{self, Received};
+use crate::mail::authres::{self, AuthRes, MethodResult};
+use crate::mail::header::{Field, harmless};
+use crate::mail::received::{self, Received};
 
 /// What the provider itself says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use dkimctl_state::lifecycle::wait::Wait;
 use dkimctl_state::store::StoreError;
 
 use super::words;
+use crate::guarded::PublishError;
 use crate::vault::VaultError;
 use crate::world::Failure;
 
@@ -32,6 +33,14 @@ pub fn store(error: &StoreError) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// What to do about a record of SPF or DMARC that was not touched; most of its errors say it themselves.
+pub fn publish(error: &PublishError) -> Option<String> {
+    match error {
+        PublishError::NothingBefore { domain } => Some(format!("dkimctl log {domain} has every text that stood there")),
+        _ => None,
+    }
 }
 
 /// What to do after a step failed. Every step can be tried again: it looks before it writes.

@@ -27,7 +27,7 @@ fn an_alias_at_the_selector() {
 
 #[test]
 fn a_foreign_value_at_the_selector() {
-    is_refused("s1._domainkey TXT \"v=DKIM1; p=somebodys\"", &["s1 has \"v=DKIM1; p=somebodys\" at lab", "not ours"]);
+    is_refused("s1._domainkey TXT \"v=DKIM1; p=somebodys\"", &["s1: \"v=DKIM1; p=somebodys\" at lab", "not ours"]);
 }
 
 #[test]

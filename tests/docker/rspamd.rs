@@ -130,9 +130,15 @@ fn without_a_usable_key_rspamd_refuses_and_the_doctor_says_why() {
     };
     put("# nobody\n");
     until("nothing is signed for", 30, || send_one(&APP, "no-row", "someone@sink.example").is_err());
-    let longer = rows.replace(&format!("@{DOMAIN}"), &format!("@{DOMAIN}.au"));
-    put(&format!("{rows}{longer}"));
+    let key_table = lab.file("rspamd/tables/KeyTable");
+    let keys = fs::read_to_string(&key_table).unwrap();
+    fs::write(&key_table, format!("{keys}longer {DOMAIN}.au:s1:/etc/rspamd/keys/longer.private\n")).unwrap();
+    assert!(doctor(&lab).contains(&"KEY006 fail".to_owned()), "a key that is not there: {:?}", doctor(&lab));
+    fs::write(&key_table, keys.clone() + &keys.replace(&format!(" {DOMAIN}:"), &format!("2 {DOMAIN}.au:"))).unwrap();
+    let name = keys.lines().find(|line| !line.starts_with('#')).unwrap().split(' ').next().unwrap();
+    put(&format!("{rows}*@{DOMAIN}.au {name}2\n"));
     assert!(doctor(&lab).contains(&"KEY006 fail".to_owned()), "two domains that begin alike: {:?}", doctor(&lab));
+    fs::write(&key_table, keys).unwrap();
     put(&rows);
     until("it signs again", 30, || docker(&["exec", HOSTNAME, "check-signing"]).status.success());
     nothing_bad(&[], &lab.received());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dkimctl::placement::authres::Verdict;
+use dkimctl::mail::authres::Verdict;
 use dkimctl::placement::evidence::{self, Evidence, Folder, Whose};
 use dkimctl::placement::family::{Family, Layout};
 use dkimctl::placement::meaning::{self, Fault, Outcome};

@@ -5,6 +5,9 @@
 mod servers;
 
 mod place;
+mod refused;
+mod two_providers;
+mod wildcard;
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A domain with a BIND of its own, and the program that acts on it.
+//! A domain with a BIND of its own, and where asked for a PowerDNS beside it, and the program that acts on it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,11 +24,12 @@ use dkimctl_state::store::{Change, Event, NoteChange, Store, Wake};
 use dkimctl_state::time::{Span, Time};
 use hickory_proto::rr::{RData, RecordType};
 
-use crate::servers::{Bind, TestKey, TestZone, free_port, servers_or_skip};
+use crate::servers::{Bind, Pdns, TestKey, TestZone, free_port, servers_or_skip};
 
 pub struct Place {
     pub dir: tempfile::TempDir,
     pub dns: Bind,
+    pub pdns: Option<Pdns>,
     key: TestKey,
     recipient: String,
 }
@@ -36,31 +37,49 @@ pub struct Place {
 impl Place {
     /// `None` without BIND. `records` are those of example.com; reports.test is ours as well.
     pub fn new(records: &str, reports: &str) -> Option<Place> {
-        if !servers_or_skip(&[Bind::PROGRAM]) {
-            return None;
-        }
+        servers_or_skip(&[Bind::PROGRAM]).then(|| Place::made(records, reports, false))
+    }
+
+    /// The same zones at PowerDNS as well, which is written to first. `None` without both.
+    pub fn at_two_providers(records: &str, reports: &str) -> Option<Place> {
+        let [server, tool, sqlite] = Pdns::programs();
+        servers_or_skip(&[Bind::PROGRAM, server, tool, sqlite]).then(|| Place::made(records, reports, true))
+    }
+
+    fn made(records: &str, reports: &str, two: bool) -> Place {
         let key = TestKey::new("dkimctl");
         let zones = [TestZone::new("example.com").with(records), TestZone::new("reports.test").with(reports)];
         let dns = Bind::start(std::slice::from_ref(&key), &zones);
+        let pdns = two.then(|| Pdns::start(&zones));
         let dir = tempfile::tempdir().unwrap();
         let (_, recipient) = host_identity();
-        let place = Place { dir, dns, key, recipient: recipient.to_string() };
-        let secret = place.dir.path().join("tsig");
-        fs::write(&secret, &place.key.secret).unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let place = Place { dir, dns, pdns, key, recipient: recipient.to_string() };
+        for (file, secret) in [("tsig", place.key.secret.as_str()), ("api-key", Pdns::KEY)] {
+            let file = place.dir.path().join(file);
+            fs::write(&file, secret).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
         let init = ["init", "--no-input", "--dir", ".", "--domain", "example.com", "--recipient", &place.recipient];
         place.run(&init);
         place.configure(place.dns.address);
-        Some(place)
+        place
     }
 
-    /// The provider is asked at `server`, which may be a proxy.
+    /// BIND is asked at `server`, which may be a proxy.
     pub fn configure(&self, server: SocketAddr) {
-        let Place { recipient, key, dns, .. } = self;
+        let Place { recipient, key, dns, pdns, .. } = self;
+        let (mut providers, mut second, mut nameservers) =
+            ("\"lab\"".to_owned(), String::new(), format!("\"{}\"", dns.address));
+        if let Some(pdns) = pdns {
+            providers = format!("\"pdns\", {providers}");
+            second =
+                format!("[provider.pdns]\ntype = \"powerdns\"\nurl = \"{}\"\nsecret_file = \"api-key\"\n", pdns.api);
+            nameservers = format!("{nameservers}, \"{}\"", pdns.address);
+        }
         let config = format!(
             r#"[[domain]]
 name = "example.com"
-provider = "lab"
+providers = [{providers}]
 signer = "mail"
 selectors = ["s1", "s2"]
 ttl = 300
@@ -74,15 +93,15 @@ key_name = "{}"
 algorithm = "hmac-sha256"
 secret_file = "tsig"
 timeout = "5s"
-[signer.mail]
+{second}[signer.mail]
 outbox = "outbox"
 receipts = "receipts"
 [secrets]
 recipients = ["{recipient}"]
 [observe]
-nameservers = ["{}"]
+nameservers = [{nameservers}]
 "#,
-            key.name, dns.address
+            key.name
         );
         fs::write(self.dir.path().join("dkimctl.toml"), config).unwrap();
     }
@@ -103,7 +122,9 @@ nameservers = ["{}"]
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "dkimctl {arguments:?}:\n{said}");
-        assert!(!said.contains(&self.key.secret), "a secret is told: {said}");
+        for secret in [&self.key.secret, Pdns::KEY] {
+            assert!(!said.contains(secret), "a secret is told: {said}");
+        }
         said
     }
 
@@ -121,8 +142,11 @@ nameservers = ["{}"]
 
     /// The TXT records at a name as they are served, string by string, sorted.
     pub fn texts(&self, name: &str) -> Vec<Vec<Vec<u8>>> {
-        let mut texts: Vec<Vec<Vec<u8>>> = self
-            .ask(name, RecordType::TXT)
+        self.texts_at(self.dns.address, name)
+    }
+
+    fn texts_at(&self, server: SocketAddr, name: &str) -> Vec<Vec<Vec<u8>>> {
+        let mut texts: Vec<Vec<Vec<u8>>> = ask(server, name, RecordType::TXT)
             .iter()
             .filter_map(|data| match data {
                 RData::TXT(txt) => Some(txt.txt_data.iter().map(|string| string.to_vec()).collect()),
@@ -135,8 +159,18 @@ nameservers = ["{}"]
 
     /// The one text at a name that begins like this, and the others untouched: as they were in `foreign`.
     pub fn text(&self, name: &str, begins: &str, foreign: &[Vec<Vec<u8>>]) -> Option<String> {
+        self.text_at(self.dns.address, name, begins, foreign)
+    }
+
+    /// The same at BIND and at PowerDNS.
+    pub fn text_at_both(&self, name: &str, begins: &str, foreign: &[Vec<Vec<u8>>]) -> [String; 2] {
+        let pdns = self.pdns.as_ref().expect("two providers").address;
+        [self.dns.address, pdns].map(|server| self.text_at(server, name, begins, foreign).expect("a record"))
+    }
+
+    fn text_at(&self, server: SocketAddr, name: &str, begins: &str, foreign: &[Vec<Vec<u8>>]) -> Option<String> {
         let (ours, others): (Vec<_>, Vec<_>) =
-            self.texts(name).into_iter().partition(|text| text.concat().starts_with(begins.as_bytes()));
+            self.texts_at(server, name).into_iter().partition(|text| text.concat().starts_with(begins.as_bytes()));
         assert_eq!(others, foreign, "texts of others at {name}");
         assert!(ours.len() < 2, "{ours:?}");
         ours.first().map(|text| String::from_utf8(text.concat()).unwrap())
@@ -145,15 +179,7 @@ nameservers = ["{}"]
     /// Rises with every change of the zone.
     pub fn serial(&self, zone: &str) -> u32 {
         let soa = |data: &RData| if let RData::SOA(soa) = data { Some(soa.serial) } else { None };
-        self.ask(zone, RecordType::SOA).iter().find_map(soa).unwrap()
-    }
-
-    fn ask(&self, name: &str, rtype: RecordType) -> Vec<RData> {
-        let name: Fqdn = name.parse().unwrap();
-        match wire::ask(self.dns.address, &wire::to_name(&name), rtype, wire::Options::default()) {
-            Answer::Records(records) => records.answers.into_iter().map(|record| record.data).collect(),
-            _ => Vec::new(),
-        }
+        ask(self.dns.address, zone, RecordType::SOA).iter().find_map(soa).unwrap()
     }
 
     /// Somebody else edits the zone.
@@ -199,6 +225,14 @@ nameservers = ["{}"]
             events.push(Event { at, actor: "test".to_owned(), fact });
         }
         store.commit(&[Change { ledger, revision: loaded.revision, wake: None, events }]).unwrap();
+    }
+}
+
+fn ask(server: SocketAddr, name: &str, rtype: RecordType) -> Vec<RData> {
+    let name: Fqdn = name.parse().unwrap();
+    match wire::ask(server, &wire::to_name(&name), rtype, wire::Options::default()) {
+        Answer::Records(records) => records.answers.into_iter().map(|record| record.data).collect(),
+        _ => Vec::new(),
     }
 }
 

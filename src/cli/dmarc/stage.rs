@@ -21,7 +21,7 @@ use super::{
     named as named_source,
 };
 use crate::config::Config;
-use crate::dmarc::authorization::{self, Acting};
+use crate::dmarc::authorization::{self, Acting, Hosts};
 use crate::dmarc::publish::{PublishError, course, due, wake};
 use crate::dmarc::stage::{Records, Stage, State, switching};
 use crate::dns::Dns;
@@ -75,7 +75,8 @@ fn leaves(shell: &Shell, config: &Config, scene: &Scene, store: &mut dyn State) 
     let by = shell.actor();
     let acting = Acting { by: &by, now: shell.now(), ttl: settings.ttl };
     let holding = |host: &Fqdn| ours.get(host).cloned().unwrap_or_default();
-    for changed in authorization::ensure(dns, store, &settings.domain, record.as_ref(), &holding, &acting)? {
+    let hosts = Hosts { dns, servers: &*scene.desk.servers };
+    for changed in authorization::ensure(hosts, store, &settings.domain, record.as_ref(), &holding, &acting)? {
         shell.say(leave_text(&settings.domain, &changed));
     }
     Ok(())

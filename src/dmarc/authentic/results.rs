@@ -6,102 +6,48 @@
 
 use dkimctl_state::name::Fqdn;
 
+use crate::mail::authres::{self, MethodResult, domain_in};
+use crate::mail::{header, received};
+
+/// Octets of a message that are looked at: whoever is trusted writes at its top.
+const MOST_OCTETS: usize = 64 << 10;
+
 /// The domains that a trusted server found to have signed, or to pass DMARC; `None` if no trusted server spoke.
 pub(super) fn vouched(raw: &[u8], trusted: &[String]) -> Option<Vec<Fqdn>> {
+    let is_trusted = |server: Option<String>| {
+        server.is_some_and(|server| trusted.iter().any(|known| known.eq_ignore_ascii_case(&server)))
+    };
     let mut found = None;
-    for (name, value) in fields(raw) {
-        if name.eq_ignore_ascii_case("authentication-results") {
-            let tokens = tokens(&value);
-            let mut parts = tokens.split(|token| token == ";");
-            let server = parts.next().and_then(|part| part.first());
-            if server.is_some_and(|server| trusted.iter().any(|known| known.eq_ignore_ascii_case(server))) {
-                found.get_or_insert_with(Vec::new).extend(parts.filter_map(passing));
+    for field in header::fields(top(raw)) {
+        if field.is("Authentication-Results") {
+            let said = authres::parse(&field.value);
+            if is_trusted(said.id) {
+                found.get_or_insert_with(Vec::new).extend(said.results.iter().filter_map(passing));
             }
-        } else if name.eq_ignore_ascii_case("received") && found.is_some() {
-            // Below it begins what came from somewhere else.
-            break;
-        } else if name.eq_ignore_ascii_case("received") && !by_one_of(&value, trusted) {
+        // Below a trusted result, or a server that is not trusted, begins what came from somewhere else.
+        } else if field.is("Received") && (found.is_some() || !is_trusted(received::parse(&field.value).by)) {
             break;
         }
     }
     found
 }
 
-/// `Received: ... by mx.example.com ...`, of a server that is trusted itself.
-fn by_one_of(value: &str, trusted: &[String]) -> bool {
-    let tokens = tokens(value);
-    let by = tokens.iter().position(|token| token.eq_ignore_ascii_case("by")).and_then(|at| tokens.get(at + 1));
-    by.is_some_and(|by| trusted.iter().any(|known| known.eq_ignore_ascii_case(by)))
+/// Whole lines only: a name that is cut off is another name.
+fn top(raw: &[u8]) -> &[u8] {
+    match raw.get(..MOST_OCTETS) {
+        None => raw,
+        Some(top) => &top[..top.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)],
+    }
 }
 
 /// `dkim=pass header.d=x` and `dmarc=pass header.from=x`.
-fn passing(result: &[String]) -> Option<Fqdn> {
-    let text: String = result.join(" ").replace(" = ", "=").replace(" . ", ".");
-    let mut words = text.split_whitespace();
-    let property = match words.next()?.to_ascii_lowercase().as_str() {
-        "dkim=pass" => "header.d=",
-        "dmarc=pass" => "header.from=",
-        _ => return None,
+fn passing(result: &MethodResult) -> Option<Fqdn> {
+    let domain = match result.method.as_str() {
+        "dkim" => result.signing_domain(),
+        "dmarc" => result.property("header.from").and_then(domain_in),
+        _ => None,
     };
-    let value = words.find_map(|word| {
-        let (key, _) = word.split_at_checked(property.len())?;
-        key.eq_ignore_ascii_case(property).then(|| &word[property.len()..])
-    })?;
-    value.trim_start_matches('@').parse().ok()
-}
-
-/// The header fields from above, unfolded.
-fn fields(raw: &[u8]) -> Vec<(String, String)> {
-    const LONGEST: usize = 64 << 10;
-    let head = String::from_utf8_lossy(&raw[..raw.len().min(LONGEST)]).into_owned();
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for line in head.lines() {
-        if line.is_empty() {
-            break;
-        }
-        match (line.starts_with([' ', '\t']), fields.last_mut()) {
-            (true, Some((_, value))) => {
-                value.push(' ');
-                value.push_str(line.trim());
-            }
-            _ => {
-                if let Some((name, value)) = line.split_once(':') {
-                    fields.push((name.trim_end().to_owned(), value.trim().to_owned()));
-                }
-            }
-        }
-    }
-    fields
-}
-
-/// Words, and `;` and `=` by themselves; comments are left out, quoted strings are one word.
-fn tokens(value: &str) -> Vec<String> {
-    let mut tokens = vec![String::new()];
-    let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
-    for c in value.chars() {
-        let last = tokens.last_mut().expect("there is always one");
-        match c {
-            _ if escaped => {
-                escaped = false;
-                if depth == 0 {
-                    last.push(c);
-                }
-            }
-            '\\' if quoted || depth > 0 => escaped = true,
-            '"' if depth == 0 => quoted = !quoted,
-            // A `;` in quotes separates nothing: no value that counts has one.
-            c if quoted => last.push(if c == ';' || c.is_whitespace() { '_' } else { c }),
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ if depth > 0 => {}
-            ';' => tokens.extend([";".to_owned(), String::new()]),
-            '=' => tokens.extend(["=".to_owned(), String::new()]),
-            c if c.is_whitespace() => tokens.push(String::new()),
-            c => last.push(c),
-        }
-    }
-    tokens.retain(|token| !token.is_empty());
-    tokens
+    domain.filter(|_| result.verdict.is_pass())?.parse().ok()
 }
 
 #[cfg(test)]
@@ -138,5 +84,15 @@ mod tests {
             format!("Authentication-Results: mx.example.com; dkim=none\nReceived: from x by mx.example.com\n{result}");
         assert_eq!(said(&shadowed).unwrap(), [""; 0]);
         assert_eq!(said("Subject: x\n\nAuthentication-Results: mx.example.com; dkim=pass header.d=yahoo.com"), None);
+    }
+    #[test]
+    fn what_is_beyond_the_top_is_not_read_and_not_read_in_half() {
+        let result = "Authentication-Results: mx.example.com; dkim=pass header.d=google.com";
+        let padding = |octets: usize| format!("X-Padding: {}\r\n", "x".repeat(octets - 13));
+        // The cut falls right behind `google.com`.
+        let forged = format!("{}{result}.evil.example", padding(MOST_OCTETS - result.len()));
+        assert_eq!(said(&forged.replace("\r\n", "\n")), None);
+        assert_eq!(said(&format!("{}\n{result}", padding(MOST_OCTETS).replace("\r\n", ""))), None);
+        assert_eq!(said(&format!("X-Short: x\n{result}")).unwrap(), ["google.com"]);
     }
 }

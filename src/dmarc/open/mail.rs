@@ -87,10 +87,12 @@ impl Parts<'_> {
             if self.seen > limits::MEMBERS {
                 continue;
             }
-            // An archive under a text type was taken for characters; its octets are in the message still.
+            // An archive under a text type was taken for characters; its octets are in the message still. What is XML
+            // as it is, is not held a second time.
             let raw = message.raw_message.get(part.offset_body as usize..part.offset_end as usize);
+            let is_xml = kind(&body[..body.len().min(super::HEAD)]) == Kind::Xml;
             let decoded = match (&part.body, part.encoding, raw) {
-                (PartType::Text(_) | PartType::Html(_), Encoding::Base64, Some(raw)) => base64_decode(raw),
+                (PartType::Text(_) | PartType::Html(_), Encoding::Base64, Some(raw)) if !is_xml => base64_decode(raw),
                 _ => None,
             };
             let body = decoded.as_deref().unwrap_or(body);

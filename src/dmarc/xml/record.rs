@@ -6,7 +6,7 @@ use dkimctl_state::lifecycle::staging::evidence::{AuthWord, Outcome, Overrides, 
 use dkimctl_state::record::dmarc::Policy;
 use sha2::{Digest, Sha256};
 
-use super::whole_number;
+use super::values::whole_number;
 
 /// What stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

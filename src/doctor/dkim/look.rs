@@ -85,7 +85,7 @@ pub fn probe(facts: &mut Facts, inside: &Inside, signer: &Signer, client: &Clien
                     // Each of its workers reads the tables for itself, and mail meets any of them: all at once, or the
                     // first idle one would answer every time.
                     Kind::Rspamd => thread::scope(|scope| {
-                        let asked: Vec<_> = (0..ASKED).map(|_| scope.spawn(&ask)).collect();
+                        let asked: Vec<_> = (0..ASKED).map(|_| scope.spawn(ask)).collect();
                         asked
                             .into_iter()
                             .flat_map(|verdicts| verdicts.join().expect("a probe does not panic"))

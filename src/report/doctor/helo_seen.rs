@@ -40,11 +40,23 @@ pub fn resolves(helo: &Helo) -> String {
     format!("{} is {}", helo.name, addresses.join(", "))
 }
 
-pub fn does_not_resolve(helo: &Helo) -> Said {
+pub fn does_not_resolve(helo: &Helo, addresses: &[Address]) -> Said {
     let name = helo.name.trim_end_matches('.');
     said(
         format!("HELO is {name}, which has neither A nor AAAA: receivers answer 450 4.7.1 Host not found"),
-        format!("add the address that mail leaves from: {name}. A 203.0.113.10\ncheck: dig +short A {name}"),
+        match addresses {
+            [] => {
+                format!("add an A record of {name} with the address that mail leaves from\ncheck: dig +short A {name}")
+            }
+            known => {
+                let record = |address: &Address| {
+                    let rtype = record_type(address.ip);
+                    format!("add the address that mail leaves from: {name}. {rtype} {}\n", address.ip)
+                };
+                let records: String = known.iter().map(record).collect();
+                format!("{records}check: dig +short A {name}")
+            }
+        },
     )
 }
 

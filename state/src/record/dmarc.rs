@@ -126,6 +126,14 @@ impl Policy {
         Policy::ALL.into_iter().find(|policy| text.eq_ignore_ascii_case(policy.as_str()))
     }
 
+    /// One level more: what [`Policy::lowered`] makes this again, but for `none`, which stays, and `reject`.
+    pub fn raised(self) -> Policy {
+        match self {
+            Policy::None => Policy::None,
+            _ => Policy::Reject,
+        }
+    }
+
     /// One level less: what `t=y` makes of it (RFC 9989 section 4.7).
     pub fn lowered(self) -> Policy {
         match self {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::StoreError;
-use crate::lifecycle::staging::evidence::{Outcome, Report, Row, Trust};
+pub use crate::lifecycle::staging::evidence::Refusal;
+use crate::lifecycle::staging::evidence::{Outcome, Report, Row};
 use crate::name::Fqdn;
 use crate::time::Time;
 
@@ -26,18 +27,6 @@ pub struct FiledRow {
     pub auth: Arc<str>,
     pub outcome: Outcome,
     pub count: u64,
-}
-
-/// A report that could not be read at all, as far as is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub domain: Fqdn,
-    /// When it ends; when it came, if it does not say.
-    pub until: Time,
-    pub trust: Trust,
-    /// The file or the attachment.
-    pub name: String,
-    pub why: String,
 }
 
 /// What became of it.

@@ -96,6 +96,12 @@ impl Course {
         self.record().as_ref().map(Rung::of)
     }
 
+    /// The last record that stood and was no rehearsal; what stands now if there is none.
+    pub fn base(&self) -> Option<DmarcRecord> {
+        let records = self.trail.iter().rev().filter_map(|stood| crate::record::dmarc::read(&stood.text).0);
+        records.into_iter().find(|record| !Rung::of(record).is_rehearsal()).or_else(|| self.record())
+    }
+
     /// What a step back writes: the text that stood there before, to the octet.
     pub fn before(&self) -> Option<&Stood> {
         self.trail.len().checked_sub(2).map(|index| &self.trail[index])

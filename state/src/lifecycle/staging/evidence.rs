@@ -56,6 +56,18 @@ pub struct Report {
     pub received: Time,
 }
 
+/// A report that could not be read at all, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub domain: Fqdn,
+    /// When it ends; when it came, if it does not say.
+    pub until: Time,
+    pub trust: Trust,
+    /// The file or the attachment.
+    pub name: String,
+    pub why: String,
+}
+
 /// Messages that have everything in common, of one reporter, on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

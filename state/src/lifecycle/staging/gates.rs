@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::evidence::{Day, Published, Report, Row, Trust};
+use super::evidence::{Day, Published, Refusal, Report, Row, Trust};
 use super::policy::{StagingPolicy, Thresholds};
 use super::sources::{Class, Classified, Ours};
 use crate::record::dmarc::DmarcRecord;
@@ -22,8 +22,8 @@ mod reports;
 pub struct Evidence<'a> {
     pub reports: &'a [Report],
     pub rows: &'a [Row],
-    /// When the reports about the domain end that were refused whole.
-    pub refused: &'a [Time],
+    /// The reports about the domain that were refused whole.
+    pub refused: &'a [Refusal],
 }
 
 /// The rung that is to be left.

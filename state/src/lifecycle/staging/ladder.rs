@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Profile, StagingPolicy, Thresholds};
+use super::policy::{Profile, StagingPolicy, Subdomains, Thresholds};
 use crate::record::dmarc::{DmarcRecord, Policy};
 
 /// Where a domain stands, the lowest first.
@@ -17,6 +17,7 @@ use crate::record::dmarc::{DmarcRecord, Policy};
 /// | parked | `p=reject; sp=reject; np=reject` | the domain begins to send |
 ///
 /// `t=y` is for receivers that know RFC 9989, `pct=0` for those that know RFC 7489 alone; each ignores the other's.
+/// `sp=` and `np=` are lowered by both as well: a rehearsal asks for one level more there, and has the same effect.
 /// There are no 5, 10, 25 percent in between: such values were never applied accurately (RFC 9989 appendix A.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,39 +83,70 @@ impl Rung {
         self >= Rung::Quarantine
     }
 
-    /// The record of this rung, made of the one that stands: addresses, alignment and unknown tags stay.
-    pub fn record(self, base: &DmarcRecord) -> DmarcRecord {
+    /// The record of this rung, made of one that is no rehearsal: addresses, alignment and unknown tags stay.
+    pub fn record(self, base: &DmarcRecord, subdomains: Subdomains) -> DmarcRecord {
         let policy = match self {
             Rung::None => Policy::None,
             Rung::QuarantineTest | Rung::Quarantine => Policy::Quarantine,
             _ => Policy::Reject,
         };
         let mut record = DmarcRecord { policy: Some(policy), testing: None, percent: None, ..base.clone() };
-        if self.is_rehearsal() {
-            (record.testing, record.percent) = (Some(true), Some(0));
+        let in_force = if self.is_rehearsal() { policy.lowered() } else { policy };
+        match subdomains {
+            Subdomains::Keep => {}
+            Subdomains::Follow => record.subdomains = base.subdomains.filter(|stricter| *stricter > in_force),
+            Subdomains::None => record.subdomains = Some(Policy::None),
+            Subdomains::Quarantine => record.subdomains = Some(Policy::Quarantine),
+            Subdomains::Reject => record.subdomains = Some(Policy::Reject),
         }
         match self {
+            Rung::Reject if subdomains == Subdomains::Keep && base.nonexistent.is_some() => {}
             // RFC 9989 section 4.7: np= is for names that do not exist, of which no mail is honest.
             Rung::Reject => record.nonexistent = Some(Policy::Reject),
             Rung::Parked => (record.subdomains, record.nonexistent) = (Some(Policy::Reject), Some(Policy::Reject)),
             _ => {}
         }
+        if self.is_rehearsal() {
+            (record.testing, record.percent) = (Some(true), Some(0));
+            record.subdomains = record.subdomains.map(Policy::raised);
+            record.nonexistent = record.nonexistent.map(Policy::raised);
+        }
         record
     }
 }
 
-/// The rung and the record that follow on `record`; `None` at the top of the profile. Where the old percentages are
-/// wanted (`legacy_pct`), a rehearsal goes through them before its policy is in force; `t=y` stays, so receivers that
-/// know RFC 9989 rehearse on.
-pub fn next(record: &DmarcRecord, policy: &StagingPolicy) -> Option<(Rung, DmarcRecord)> {
+/// The rung and the record that follow on `record`; `None` at the top of the profile. `base` is the last record that
+/// stood and was no rehearsal, or `record` itself: what a rehearsal asks for beyond it is not meant to last.
+///
+/// Where the old percentages are wanted (`legacy_pct`), a rehearsal goes through them before its policy is in force;
+/// `t=y` stays, so receivers that know RFC 9989 rehearse on.
+pub fn next(record: &DmarcRecord, base: &DmarcRecord, policy: &StagingPolicy) -> Option<(Rung, DmarcRecord)> {
     let rung = Rung::of(record);
     let beyond = rung.next(policy)?;
     let percent = policy.legacy_pct.iter().copied().filter(|percent| (1..100).contains(percent));
     let stands = record.percent.unwrap_or(0);
+    let beyond_it = beyond.record(base, policy.subdomains);
     match percent.filter(|percent| *percent > stands).min().filter(|_| rung.is_rehearsal()) {
-        Some(percent) => Some((rung, DmarcRecord { percent: Some(percent), ..record.clone() })),
-        None => Some((beyond, beyond.record(record))),
+        Some(percent) => {
+            // A part of the mail gets what the tags say: no more than is meant for all of it later.
+            let (subdomains, nonexistent) = (beyond_it.subdomains, base.nonexistent);
+            Some((rung, DmarcRecord { percent: Some(percent), subdomains, nonexistent, ..record.clone() }))
+        }
+        None => Some((beyond, beyond_it)),
     }
+}
+
+/// For whom `next` asks for less than what stands, from what to what: names below the domain that exist, and names
+/// that do not. Nothing is stricter than `reject`, so a rehearsal of it has the effect of `quarantine`.
+pub fn weaker(stands: &DmarcRecord, next: &DmarcRecord) -> Vec<(&'static str, Policy, Policy)> {
+    let in_force = |record: &DmarcRecord| {
+        let subdomains = record.subdomains.or(record.policy).unwrap_or(Policy::None);
+        let both = [subdomains, record.nonexistent.unwrap_or(subdomains)];
+        if Rung::of(record).is_rehearsal() { both.map(Policy::lowered) } else { both }
+    };
+    let whom = ["subdomains", "names that do not exist"];
+    let changes = whom.into_iter().zip(in_force(stands)).zip(in_force(next));
+    changes.map(|((whom, before), after)| (whom, before, after)).filter(|(_, before, after)| after < before).collect()
 }
 
 impl std::fmt::Display for Rung {

@@ -129,7 +129,7 @@ pub struct Due {
 /// What one domain's policy needs now.
 pub fn due(now: Now<'_>) -> Due {
     let mut due = Due { rung: now.course.rung(), what: Move::Stay, waits: Vec::new(), verdict: None };
-    let (Some(standing), Some(record)) = (now.course.now(), now.course.record()) else {
+    let (Some(standing), Some(record), Some(base)) = (now.course.now(), now.course.record(), now.course.base()) else {
         due.waits.push(StagingWait::NotAdopted);
         return due;
     };
@@ -152,7 +152,7 @@ pub fn due(now: Now<'_>) -> Due {
         let (since, by, reason) = (hold.since, hold.by.clone(), hold.reason.clone());
         due.waits.push(StagingWait::Held { since, by, reason });
     }
-    let Some((next, to)) = ladder::next(&record, now.policy) else {
+    let Some((next, to)) = ladder::next(&record, &base, now.policy) else {
         due.waits.push(StagingWait::AtTheTop { rung });
         return due;
     };
@@ -164,11 +164,16 @@ pub fn due(now: Now<'_>) -> Due {
     due.gates(now, rung);
     due.surroundings(now);
     if due.waits.is_empty() {
+        let weaker = ladder::weaker(&record, &to);
         let to = to.text();
-        let why = match to.to_str_lossy().contains("pct=") && next == rung {
+        let mut why = match to.to_str_lossy().contains("pct=") && next == rung {
             true => format!("the percentage that stands has shown nothing new on {rung}"),
             false => format!("every gate from {rung} to {next} is open"),
         };
+        for (whom, before, after) in weaker {
+            let rehearsed = if next.is_rehearsal() { " while it is rehearsed" } else { "" };
+            why.push_str(&format!("; for {whom} it has the effect of {after}, not {before}{rehearsed}"));
+        }
         due.what = Move::Write { kind: ChangeKind::Climb, rung: next, from: standing.text.clone(), to, why };
     }
     due
@@ -317,5 +322,5 @@ struct Suffering<'a> {
 }
 
 #[cfg(test)]
-#[path = "scenario_tests.rs"]
+#[path = "scenario_tests/mod.rs"]
 mod scenarios;

@@ -16,6 +16,24 @@ pub enum Profile {
     Users,
 }
 
+/// What becomes of `sp=`, the policy for subdomains that exist, while `p=` climbs. Whatever is chosen, a climb never
+/// asks for less than the record that stands, unless that lesser policy is named here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subdomains {
+    /// An `sp=` that stands in the adopted record stays as it is: somebody meant it. Without one, subdomains follow.
+    #[default]
+    Keep,
+    /// No `sp=`, so that `p=` is for subdomains too; a stricter one stays until `p=` has come up to it.
+    Follow,
+    /// `sp=none`: subdomains stay behind.
+    None,
+    /// `sp=quarantine`
+    Quarantine,
+    /// `sp=reject`: no subdomain sends.
+    Reject,
+}
+
 /// What it takes to leave a rung whose record asks for nothing (or for quarantine).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -112,6 +130,8 @@ pub struct StagingPolicy {
     /// Percentages that a rehearsal goes through, as in `[5, 25, 50]`. None: they were never applied accurately, and
     /// receivers that know RFC 9989 ignore them; some guides still ask for them.
     pub legacy_pct: Vec<u8>,
+    /// What becomes of `sp=`.
+    pub subdomains: Subdomains,
     /// Mail that lists break is accepted to be lost.
     pub accept_list_breakage: bool,
     /// The age up to which the proof that mail is signed (a probe) counts: 7 days.
@@ -194,6 +214,7 @@ impl Default for StagingPolicy {
             settle: Span::hours(24),
             low_volume: false,
             legacy_pct: Vec::new(),
+            subdomains: Subdomains::default(),
             accept_list_breakage: false,
             dkim_proof: Span::days(7),
         }

@@ -1,11 +1,11 @@
 //! Gates about the reports: whether there are enough, of enough days, and whole ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::evidence::{Day, Trust};
+use super::super::evidence::{Day, Refusal, Trust};
 use super::super::policy::Permille;
 use super::{Gate, GateState, Scene};
-use crate::time::{Span, Time};
+use crate::time::Span;
 
 impl Scene<'_> {
     pub(super) fn days(&self) -> Gate {
@@ -99,15 +99,36 @@ impl Scene<'_> {
 
     pub(super) fn integrity(&self, reports: u64) -> Gate {
         let partial = self.in_window.iter().filter(|r| !r.complete).count() as u64;
-        let inside: Vec<Time> = self.evidence.refused.iter().copied().filter(|until| *until > self.from).collect();
+        let inside: Vec<&Refusal> = self.evidence.refused.iter().filter(|refusal| refusal.until > self.from).collect();
         let refused = inside.len() as u64;
         let share = Permille::of_at_least(partial + refused, reports + refused);
         let met = share <= self.policy.damaged;
         let value = format!("{share} ({partial} partial, {refused} refused)");
         let gate = self.gate("integrity", met, GateState::Insufficient, value, format!("<= {}", self.policy.damaged));
-        let rows = self.in_window.iter().filter(|r| !r.complete).take(5);
-        let rows = rows.map(|r| format!("{} {} of {} was not whole", r.reporter, r.id, r.day())).collect();
-        let last = self.in_window.iter().filter(|r| !r.complete).map(|r| r.end).chain(inside).max();
+        let rows = self.in_window.iter().filter(|r| !r.complete).take(MOST_ROWS);
+        let mut rows: Vec<String> =
+            rows.map(|r| format!("{} {} of {} was not whole", r.reporter, r.id, r.day())).collect();
+        rows.extend(by_reason(&inside));
+        let damaged = self.in_window.iter().filter(|r| !r.complete).map(|r| r.end);
+        let last = damaged.chain(inside.iter().map(|refusal| refusal.until)).max();
         Gate { rows, earliest: last.filter(|_| !met).map(|last| last + self.window()), ..gate }
     }
+}
+
+const MOST_ROWS: usize = 5;
+
+/// Thousands may be refused for one reason: the reasons, the most frequent first, each with the newest example.
+fn by_reason(refused: &[&Refusal]) -> Vec<String> {
+    let mut reasons: BTreeMap<&str, Vec<&Refusal>> = BTreeMap::new();
+    for refusal in refused {
+        reasons.entry(&refusal.why).or_default().push(refusal);
+    }
+    let mut reasons: Vec<(&str, Vec<&Refusal>)> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, of)| std::cmp::Reverse(of.len()));
+    let others = reasons.len().saturating_sub(MOST_ROWS);
+    let shown = reasons.iter().take(MOST_ROWS).map(|(why, of)| {
+        let newest = of.iter().max_by_key(|refusal| refusal.until).map_or("", |refusal| &refusal.name);
+        format!("{} refused: {why} ({newest})", of.len())
+    });
+    shown.chain((others > 0).then(|| format!("and {others} more reasons"))).collect()
 }
