@@ -164,10 +164,12 @@ fn a_worker_that_was_born_late_is_found_and_told() {
     assert_right(&bench.apply(order(first)), first);
 
     bench.daemon.lose_a_worker();
-    let late = seen(&bench.daemon.signer());
-    assert!(late.as_ref().unwrap_err().contains("unsigned"), "rspamd does better than it did: {late:?}");
+    // Which worker answers is chance; in the end it is the late one too.
+    let late = (0..50).find_map(|_| seen(&bench.daemon.signer()).err());
+    assert!(late.as_ref().is_some_and(|late| late.contains("unsigned")), "rspamd does better than it did: {late:?}");
 
-    let report = bench.apply(order(first));
+    let told = (0..50).map(|_| bench.apply(order(first))).find(|report| report.reloads > 0);
+    let report = told.expect("a run that met the late worker");
     assert_right(&report, first);
     assert_eq!((report.writes, report.reloads), (0, 1), "the tables are as they were, and are put there anew");
     assert_eq!(seen(&bench.daemon.signer()), Ok("s1"));
