@@ -208,7 +208,7 @@ impl Run<'_> {
                         // A signer that could not be told is not to blame for the old answer.
                         probe::Verdict::Wrong { seen } => match &self.reload_failed {
                             Some(why) => Verdict::Unknown { why: format!("{seen}; it was not reloaded: {why}") },
-                            None => Verdict::Wrong { seen, rolled_back: false },
+                            None => Verdict::Wrong { what: seen, rolled_back: false },
                         },
                     });
                     verdicts.collect()
@@ -284,10 +284,10 @@ impl Run<'_> {
                 back.push(domain);
             }
             for verdict in &mut progress.verdicts {
-                if let Verdict::Wrong { seen, rolled_back } = verdict {
+                if let Verdict::Wrong { what, rolled_back } = verdict {
                     *rolled_back = stands;
-                    seen.push_str("; ");
-                    seen.push_str(&proof);
+                    what.push_str("; ");
+                    what.push_str(&proof);
                 }
             }
         }
@@ -443,7 +443,7 @@ impl<'a> Progress<'a> {
 
     fn wrong(&self) -> Option<&str> {
         self.verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Wrong { seen, .. } => Some(seen.as_str()),
+            Verdict::Wrong { what, .. } => Some(what.as_str()),
             _ => None,
         })
     }

@@ -158,7 +158,7 @@ fn one_domain_that_fails_stops_no_other() {
     let report = bench.apply(names.iter().map(|name| order(name, &[1], 1)).collect());
     assert_eq!(*verdict(&report, 0), right(1));
     assert_eq!(report.domains[1].problem.as_deref(), Some("a row comes first"));
-    assert!(matches!(verdict(&report, 2), Verdict::Wrong { seen, .. } if seen.contains("there is no s1._domainkey")));
+    assert!(matches!(verdict(&report, 2), Verdict::Wrong { what, .. } if what.contains("there is no s1._domainkey")));
     assert_eq!(report.reloads, 1);
 }
 
@@ -227,7 +227,7 @@ fn a_retry_is_asked_for_by_the_operator() {
     let refused = Refused { order: wanted.digest.clone(), seen: "unsigned".into() };
     journal.refuse([(wanted.domain.clone(), refused)]).unwrap();
     let report = bench.apply(vec![wanted.clone()]);
-    assert!(matches!(verdict(&report, 0), Verdict::Wrong { seen, .. } if seen.contains("not tried again")));
+    assert!(matches!(verdict(&report, 0), Verdict::Wrong { what, .. } if what.contains("not tried again")));
     let lookup = |name: &Fqdn| bench.lookup(name);
     let host = Host { signer: &bench.fake, store: &bench.fake, lookup: &lookup, settle: Duration::ZERO, retry: true };
     let report = apply(&host, &mut journal, &HostOrder { domains: vec![wanted] }).unwrap();

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use dkimctl_state::name::{Selector, SigningDomain};
 use dkimctl_state::record::dkim::{Algorithm, Fingerprint, PublicKey};
 
+// What travels as it is: the key that is to sign, and what was seen to sign.
+pub use crate::secrets::manifest::SignOrder;
+pub use crate::secrets::receipt::{SigningSeen, Verdict};
+
 use crate::secrets::manifest;
 
 /// What a host is to do: the part of a manifest that is addressed to it.
@@ -31,12 +35,6 @@ pub struct KeyOrder {
     pub selector: Selector,
     pub algorithm: Algorithm,
     pub public: PublicKey,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignOrder {
-    pub algorithm: Algorithm,
-    pub fingerprint: Fingerprint,
 }
 
 /// The keys on this host.
@@ -85,22 +83,6 @@ pub struct DomainReport {
     pub problem: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SigningSeen {
-    pub algorithm: Algorithm,
-    pub verdict: Verdict,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// A signature of this key was seen, and it verifies against what the name servers serve.
-    Right { fingerprint: Fingerprint },
-    /// The ordered key does not sign. `rolled_back`: the rows from before the order stand.
-    Wrong { seen: String, rolled_back: bool },
-    /// Not known yet; nothing was taken back. The next run asks again.
-    Unknown { why: String },
-}
-
 impl From<&manifest::DomainOrder> for DomainOrder {
     /// An order of a manifest, in the terms of `apply`.
     fn from(order: &manifest::DomainOrder) -> Self {
@@ -110,12 +92,11 @@ impl From<&manifest::DomainOrder> for DomainOrder {
             algorithm: key.algorithm,
             public: key.public.clone(),
         };
-        let sign = order.sign.iter();
         DomainOrder {
             domain: order.domain.clone(),
             digest: order.digest(),
             keys: order.keys.iter().map(key).collect(),
-            sign: sign.map(|sign| SignOrder { algorithm: sign.algorithm, fingerprint: sign.fingerprint }).collect(),
+            sign: order.sign.clone(),
             destroy: order.destroy.clone(),
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn hold_back(
         && !host.retry
     {
         let seen = format!("{}; this order was rolled back and is not tried again by itself", refused.seen);
-        return Some(Verdict::Wrong { seen, rolled_back: true });
+        return Some(Verdict::Wrong { what: seen, rolled_back: true });
     }
     for expected in expected {
         let name = expected.selector.record_name(domain);
@@ -33,7 +33,7 @@ pub(super) fn hold_back(
             (KeyLookup::Found(_), _) => format!("{name} serves another key than the one that is to sign"),
             (KeyLookup::Missing, _) => format!("there is no {name}, so nobody could verify the new signature"),
         };
-        return Some(Verdict::Wrong { seen: format!("{seen}; nothing was switched"), rolled_back: true });
+        return Some(Verdict::Wrong { what: format!("{seen}; nothing was switched"), rolled_back: true });
     }
     None
 }

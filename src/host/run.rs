@@ -13,7 +13,7 @@ use dkimctl_state::time::Time;
 use super::apply::{ApplyError, Host, apply};
 use super::evidence::{self, Evidence};
 use super::journal::{Journal, JournalError};
-use super::order::{Delivered, DomainOrder as HostDomainOrder, HostOrder, Report, Verdict};
+use super::order::{Delivered, DomainOrder as HostDomainOrder, HostOrder, Report};
 use super::settings::HostSettings;
 use super::targets::{self, Delivery, TargetError};
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::observe::Sweeper;
 use crate::sealing::{Identities, OpenError};
 use crate::secrets::manifest::{DomainOrder, Manifest, Seen};
 use crate::secrets::outbox::{Outbox, OutboxError};
-use crate::secrets::receipt::{self, DomainReceipt, LastUse, Receipt, ReceiptError, SigningSeen};
+use crate::secrets::receipt::{self, DomainReceipt, LastUse, Receipt, ReceiptError};
 use crate::secrets::signed::{Document as _, SigningKey, SigningKeyError};
 use crate::signers::Signer;
 use crate::signers::probe::KeyLookup;
@@ -180,11 +180,7 @@ fn leave_receipt(
             order_digest: done.digest.clone(),
             held: done.held.clone(),
             destroyed: done.destroyed.clone(),
-            signing: done
-                .signing
-                .iter()
-                .map(|seen| SigningSeen { algorithm: seen.algorithm, verdict: verdict(&seen.verdict) })
-                .collect(),
+            signing: done.signing.clone(),
             last_use: last_use(order, evidence),
             problem: done.problem.clone(),
         })
@@ -202,16 +198,6 @@ fn leave_receipt(
     receipt::write(&settings.receipts, &receipt, &key)?;
     receipt::forget(&settings.receipts, sequence.saturating_sub(RECEIPTS_KEPT))?;
     Ok(receipt)
-}
-
-fn verdict(seen: &Verdict) -> receipt::Verdict {
-    match seen {
-        Verdict::Right { fingerprint } => receipt::Verdict::Right { fingerprint: *fingerprint },
-        Verdict::Wrong { seen, rolled_back } => {
-            receipt::Verdict::Wrong { what: seen.clone(), rolled_back: *rolled_back }
-        }
-        Verdict::Unknown { why } => receipt::Verdict::Unknown { why: why.clone() },
-    }
 }
 
 fn last_use(order: &DomainOrder, evidence: &Evidence) -> Vec<LastUse> {

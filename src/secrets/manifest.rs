@@ -66,7 +66,7 @@ pub struct KeyOrder {
 }
 
 /// A key to sign with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignOrder {
     pub algorithm: Algorithm,

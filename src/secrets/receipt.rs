@@ -60,11 +60,11 @@ pub struct SigningSeen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "seen", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verdict {
-    /// Signed with the key of this fingerprint, and the signature verified.
+    /// Signed with the key of this fingerprint, and the signature verified against what the name servers serve.
     Right { fingerprint: Fingerprint },
-    /// Signed otherwise, or not at all; the host may have rolled its tables back by itself.
+    /// The ordered key does not sign. `rolled_back`: the rows from before the order stand.
     Wrong { what: String, rolled_back: bool },
-    /// Nothing could be learnt.
+    /// Not known yet; nothing was taken back. The next run asks again.
     Unknown { why: String },
 }
 

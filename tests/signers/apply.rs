@@ -105,7 +105,9 @@ pub fn assert_right(report: &Report, key: &Key) {
 
 #[track_caller]
 fn assert_wrong(report: &Report, words: &[&str], was_rolled_back: bool) {
-    let Verdict::Wrong { seen, rolled_back } = &report.domains[0].signing[0].verdict else { panic!("{report:#?}") };
+    let Verdict::Wrong { what: seen, rolled_back } = &report.domains[0].signing[0].verdict else {
+        panic!("{report:#?}")
+    };
     assert_eq!(*rolled_back, was_rolled_back, "{seen}");
     for word in words {
         assert!(seen.contains(word), "{word:?} is not in {seen:?}");

@@ -188,7 +188,9 @@ fn a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back() {
 
     let signer = Losing { inner: bench.daemon.signer(), lost };
     let report = bench.apply_as(&signer, order(second));
-    let Verdict::Wrong { seen, rolled_back } = &report.domains[0].signing[0].verdict else { panic!("{report:#?}") };
+    let Verdict::Wrong { what: seen, rolled_back } = &report.domains[0].signing[0].verdict else {
+        panic!("{report:#?}")
+    };
     assert!(seen.contains("unsigned") && seen.contains("rolled back: s1 signs again, and verifies"), "{seen}");
     assert!(rolled_back, "{seen}");
     assert_eq!(bench.signing_table(), before);

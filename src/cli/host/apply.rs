@@ -39,10 +39,10 @@ pub fn run(shell: &Shell, args: Args) -> Result<Exit, Error> {
             Verdict::Right { fingerprint } => {
                 (Standing::Right, format!("signs with {} ({})", fingerprint.short(), seen.algorithm))
             }
-            Verdict::Wrong { seen, rolled_back: true } => {
+            Verdict::Wrong { what: seen, rolled_back: true } => {
                 (Standing::Wrong, format!("{seen}; the old rows stand again"))
             }
-            Verdict::Wrong { seen, rolled_back: false } => (Standing::Wrong, seen.clone()),
+            Verdict::Wrong { what: seen, rolled_back: false } => (Standing::Wrong, seen.clone()),
             Verdict::Unknown { why } => (Standing::Unknown, format!("not known: {why}")),
         });
         let problem = done.problem.iter().map(|problem| (Standing::Wrong, problem.clone()));
