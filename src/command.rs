@@ -132,5 +132,10 @@ pub fn failed(program: &str, args: &[&str], source: io::Error) -> CommandError {
 }
 
 pub fn spelled(program: &str, args: &[&str]) -> String {
-    std::iter::once(program).chain(args.iter().copied()).collect::<Vec<_>>().join(" ")
+    // A script is named by its beginning.
+    let shown = |arg: &&str| match arg.trim().split_once('\n') {
+        Some((first, _)) => format!("'{first} ...'"),
+        None => (*arg).to_owned(),
+    };
+    std::iter::once(program.to_owned()).chain(args.iter().map(shown)).collect::<Vec<_>>().join(" ")
 }

@@ -72,7 +72,7 @@ impl Container {
         // 126 and 127: the engine, or a shell, could not start it. Then stderr says whether the container runs at all.
         if !ran.is_ok() && is_engines_own(&ran) {
             return Err(CommandError::Refused {
-                command: format!("docker exec {} {}", self.name, argv.join(" ")),
+                command: command::spelled("docker", &[&["exec", self.name.as_str()], argv].concat()),
                 said: ran.complaint(),
             });
         }
@@ -86,7 +86,7 @@ impl Container {
         match ran.is_ok() {
             true => Ok(ran.stdout()),
             false => Err(CommandError::Refused {
-                command: format!("docker exec {} {}", self.name, argv.join(" ")),
+                command: command::spelled("docker", &[&["exec", self.name.as_str()], argv].concat()),
                 said: ran.complaint(),
             }),
         }

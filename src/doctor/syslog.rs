@@ -19,7 +19,9 @@ pub enum Kept {
 /// Prints the container's standard output, and then what everybody who holds the socket of /dev/log has open beyond its
 /// own standard files. `listens` before each of them.
 pub(super) const SCRIPT: &str = r#"
-readlink /proc/1/fd/1 || exit 9
+[ -r /proc/1/fd ] || { echo "its first process is somebody else's" >&2; exit 9; }
+# Postfix's master closes its own.
+readlink /proc/1/fd/1 || echo
 socket=$(readlink -f /dev/log)
 inodes=
 while read -r _ _ _ _ _ _ inode path; do
@@ -49,7 +51,7 @@ fn read(container: &Container, said: &str) -> Kept {
     let file = open.iter().find(|path| path.starts_with('/') && !path.starts_with("/dev/") && lasts(path));
     match file {
         Some(path) => Kept::In((*path).to_owned()),
-        None if open.contains(&stdout) => Kept::Printed,
+        None if !stdout.is_empty() && open.contains(&stdout) => Kept::Printed,
         None if open.contains(&"listens") => Kept::Lost,
         None => Kept::NobodyListens,
     }

@@ -18,4 +18,6 @@ fn a_log_is_kept_where_its_file_outlives_the_container() {
     assert_eq!(read(&format!("{listens}pipe:[7]\n")), Kept::Printed);
     assert_eq!(read(&format!("{listens}pipe:[8]\n")), Kept::Lost, "a pipe to somebody else");
     assert_eq!(read("pipe:[7]\n"), Kept::NobodyListens);
+    assert_eq!(read("\n"), Kept::NobodyListens, "standard output is closed");
+    assert_eq!(read("\nlistens\n\n"), Kept::Lost);
 }
