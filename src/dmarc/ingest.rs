@@ -87,7 +87,7 @@ pub struct Ingest<'a> {
 
 /// A batch is one transaction: its flush to the disk costs as much as some hundred reports.
 const BATCH_REPORTS: usize = 4000;
-const BATCH_ROWS: usize = 40_000;
+const BATCH_ROWS: usize = 10_000;
 /// Reports that are remembered where nothing is kept.
 const MOST_SEEN: usize = 200_000;
 /// Rows of reports that can no longer be told from any sensible day.

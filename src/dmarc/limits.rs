@@ -4,6 +4,9 @@
 pub const XML: u64 = 64 << 20;
 /// Octets of one message.
 pub const MESSAGE: u64 = 25 << 20;
+/// Octets of a message that are text, encoded as they came. A parser turns text into Unicode, for which it may need four
+/// times as much; archives are taken as they are.
+pub const TEXT: usize = 16 << 20;
 /// Members of one archive, or parts of one message.
 pub const MEMBERS: usize = 64;
 /// Containers in containers: a zip in a message, a gzip in a gzip.

@@ -169,6 +169,25 @@ fn what_is_not_read_says_why() {
     assert!(seen[64].contains("70 members"), "{}", seen[64]);
 }
 
+/// A parser turns text into Unicode, for several times its octets; what is sent packed costs no more than itself.
+#[test]
+fn text_has_a_limit_of_its_own() {
+    let line = "<!-- as good as any other -->\n";
+    let lines = line.repeat(limits::TEXT / line.len() + 1);
+    for (kind, is_read) in [
+        ("Content-Type: text/xml; name=r.xml\n", false),
+        ("", false),
+        ("content-type:\n application/xml; name=r.xml\n", true),
+        ("Content-Type: application/xml; name=r.xml\n", true),
+    ] {
+        let message = format!("From: a@example.net\nSubject: r\n{kind}\n<feedback>\n{lines}</feedback>\n");
+        let mut seen = Seen::default();
+        stream("f", message.as_bytes(), &mut seen);
+        let refused = seen.0.iter().any(|line| line.contains("are text"));
+        assert_eq!((seen.0.len(), refused), (1, !is_read), "{kind:?}");
+    }
+}
+
 /// Forwarded reports, plain and in base64, and the ways to write a file's name.
 #[test]
 fn messages_in_messages_and_names_in_every_dress() {

@@ -18,7 +18,7 @@ use dkimctl_state::store::evidence::EvidenceStore;
 use dkimctl_state::store::sqlite::{Options, SqliteStore};
 use dkimctl_state::time::Time;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::time::TimeValLike;
 
 /// Two records, some 2 kB: what most reporters send about most domains.
 fn report(number: u64) -> Vec<u8> {

@@ -41,21 +41,47 @@ pub(super) fn message(name: &str, raw: &[u8], nesting: usize, to: &mut dyn Visit
     }
 }
 
-/// Parsers hold every header field and every part; a message of nothing else would fill the memory.
+/// Parsers hold every header field and every part, and text twice; a message of nothing else would fill the memory.
 fn look_at_lines(raw: &[u8]) -> Result<(), String> {
-    let (mut fields, mut parts) = (0usize, 0usize);
+    let (mut fields, mut parts, mut text) = (0usize, 0usize, 0usize);
+    // What does not say what it is, is text (RFC 2045 section 5.2).
+    let (mut is_text, mut folded) = (true, false);
     for line in raw.split(|byte| *byte == b'\n') {
-        parts += usize::from(line.starts_with(b"--"));
+        if line.starts_with(b"--") {
+            parts += 1;
+            // The end of an XML comment is no boundary.
+            is_text |= !line.starts_with(b"-->");
+        }
         let named = line.first().is_some_and(u8::is_ascii_alphanumeric);
-        fields += usize::from(named && super::is_header(&line[..line.len().min(80)]));
+        let is_field = named && super::is_header(&line[..line.len().min(80)]);
+        fields += usize::from(is_field);
+        let value = match strip_name(line, b"content-type:") {
+            Some(value) if is_field => Some(value),
+            _ if folded => Some(line.trim_ascii_start()),
+            _ => None,
+        };
+        folded = value.is_some_and(|value| value.trim_ascii().is_empty());
+        if let Some(value) = value.filter(|_| !folded) {
+            is_text = strip_name(value, b"text/").is_some();
+        }
+        text += if is_text { line.len() + 1 } else { 0 };
     }
     match () {
+        () if text > limits::TEXT => {
+            Err(format!("more than {} MiB of the message are text; reports are sent packed", limits::TEXT >> 20))
+        }
         () if parts > MOST_BOUNDARIES => {
             Err(format!("the message has more than {MOST_BOUNDARIES} lines that begin a part"))
         }
         () if fields > MOST_FIELDS => Err(format!("the message has more than {MOST_FIELDS} lines like header fields")),
         () => Ok(()),
     }
+}
+
+/// What follows `name`, in any case, at the beginning of a line.
+fn strip_name<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = line.split_at_checked(name.len())?;
+    head.eq_ignore_ascii_case(name).then(|| rest.trim_ascii_start())
 }
 
 const MOST_BOUNDARIES: usize = 4096;
