@@ -62,8 +62,7 @@ impl Ran {
     /// The last thing that was complained about, on one line.
     pub fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("nothing").to_owned();
-        last
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("nothing").to_owned()
     }
 
     /// How it ended, for people.

@@ -114,7 +114,7 @@ impl Stage<'_> {
 
     /// What is due, without a look at DNS.
     pub fn decide(&self, gathered: &Gathered) -> Due {
-        self.with(gathered, |now| due(now))
+        self.with(gathered, due)
     }
 
     fn with<T>(&self, gathered: &Gathered, decide: impl FnOnce(staging::Now<'_>) -> T) -> T {

@@ -89,7 +89,7 @@ fn split(name: &str, folder: Option<&str>, input: &mut dyn BufRead, found: &mut 
     let mut keep = |header: &mut Vec<u8>, number: usize, is_mbox: bool| {
         let name = if is_mbox { format!("{name}#{number}") } else { name.to_owned() };
         let header = std::mem::take(header);
-        let has_fields = header.iter().any(|byte| *byte == b':');
+        let has_fields = header.contains(&b':');
         found.push(match has_fields {
             true => Ok(Message { name, folder: folder.map(str::to_owned), header }),
             false => Err(Unreadable { name, why: "it has no header fields, so it is no message".to_owned() }),

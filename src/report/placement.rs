@@ -279,9 +279,8 @@ pub fn sentence(evidence: &Evidence, meaning: &Meaning) -> String {
     };
     match () {
         () if !evidence.believed && has(Fault::Unsigned) => {
-            format!(
-                "The message has no DKIM signature; the signer did not sign it: dkimctl verify, and its log, say why."
-            )
+            "The message has no DKIM signature; the signer did not sign it: dkimctl verify, and its log, say why."
+                .to_owned()
         }
         () if !evidence.believed => {
             "Nothing in this message is the provider's own word on SPF, DKIM or DMARC, so nothing is known.".to_owned()

@@ -51,7 +51,7 @@ fn orders_that_cannot_be_meant_are_refused() {
     assert!(wrong(|order| order.keys[0].selector = order.keys[1].selector.clone()).contains("two keys"));
     assert!(wrong(|order| order.keys.truncate(1)).contains("no such key"));
     assert!(wrong(|order| order.sign[0].algorithm = Algorithm::Rsa).contains("no such key"));
-    assert!(wrong(|order| order.sign.push(order.sign[0].clone())).contains("two keys are to sign"));
+    assert!(wrong(|order| order.sign.push(order.sign[0])).contains("two keys are to sign"));
     assert!(wrong(|order| order.destroy.push(order.keys[0].fingerprint)).contains("held and to be destroyed"));
     let mut twice = manifest(&hosts, 1);
     twice.domains.push(twice.domains[0].clone());

@@ -64,7 +64,7 @@ fn orders_that_do_not_fit_the_vault_or_themselves_are_not_written() {
     hosts.order().keys[0].blob_sha256 = "0".repeat(64);
     assert!(matches!(hosts.write(), Err(OutboxError::OtherBlob(_))));
     let mut hosts = Hosts::new();
-    let twice = hosts.order().sign[0].clone();
+    let twice = hosts.order().sign[0];
     hosts.order().sign.push(twice);
     assert!(matches!(hosts.write(), Err(OutboxError::Orders { .. })));
     assert!(!hosts.outbox().join(MANIFEST).exists());

@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout)]
 
 #[path = "../servers/mod.rs"]
-#[allow(dead_code, unused_imports)]
 mod servers;
 
 #[path = "../servers/spaces.rs"]

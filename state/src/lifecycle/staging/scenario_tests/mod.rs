@@ -204,9 +204,7 @@ impl Page {
     }
 
     fn due(&mut self, at: Time) -> Due {
-        if self.around.dkim_proved.is_none() {
-            self.around.dkim_proved = Some(at - Span::days(1));
-        } else if self.around.dkim_proved.is_some_and(|proved| at.since(proved) > Span::days(1)) {
+        if self.around.dkim_proved.is_none_or(|proved| at.since(proved) > Span::days(1)) {
             self.around.dkim_proved = Some(at - Span::days(1));
         }
         self.look(at)
@@ -227,7 +225,7 @@ impl Page {
             until: at,
             trust: Trust::Unverified,
             name: format!("{n}.gz"),
-            why: if n % 3 == 0 { "it is cut off".to_owned() } else { "it is empty".to_owned() },
+            why: if n.is_multiple_of(3) { "it is cut off".to_owned() } else { "it is empty".to_owned() },
         };
         let refused: Vec<Refusal> = (0..self.rejected).map(refusal).collect();
         let evidence = Evidence { reports: &reports, rows: &rows, refused: &refused };
