@@ -28,7 +28,7 @@ pub fn examine(patient: &Patient, findings: &mut Findings) {
     for mta in written.mtas() {
         variables(&mta, findings);
         health(&mta, findings);
-        log(&mta, findings);
+        log(patient, &mta, findings);
     }
     if let Some(files) = &patient.files {
         for path in files.named(|name| name == "master.cf") {
@@ -123,7 +123,7 @@ fn health(mta: &Mta<'_>, findings: &mut Findings) {
     }
 }
 
-fn log(mta: &Mta<'_>, findings: &mut Findings) {
+fn log(patient: &Patient, mta: &Mta<'_>, findings: &mut Findings) {
     let Some((path, main)) = mta.main_cf() else { return };
     match main.value("maillog_file") {
         Some("/dev/stdout") => findings.ok("PF004", Tier::Files, LOG, said::log_to("/dev/stdout")),
@@ -138,6 +138,9 @@ fn log(mta: &Mta<'_>, findings: &mut Findings) {
                 findings.unknown("PF004", Tier::Files, LOG, said::log_set_elsewhere(name));
             } else if syslog {
                 findings.ok("PF004", Tier::Files, LOG, said::log_to("/var/log"));
+            } else if let Some(file) = value.unwrap_or_default().is_empty().then(|| own_syslog(patient, mta)).flatten()
+            {
+                findings.ok("PF004", Tier::Files, LOG, said::log_to(&format!("syslog, and to {file}")));
             } else {
                 let line = main.get("maillog_file").map(|entry| entry.line);
                 let place = Place { file: path.display().to_string(), line, column: None };
@@ -145,6 +148,16 @@ fn log(mta: &Mta<'_>, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Where an rsyslog that is built into the image writes, if that outlives the container.
+fn own_syslog(patient: &Patient, mta: &Mta<'_>) -> Option<String> {
+    let (files, context) = (patient.files.as_ref()?, mta.context()?);
+    let configurations = files.named(|name| name == "rsyslog.conf").filter(|path| path.starts_with(context));
+    let texts: Vec<String> = configurations.filter_map(|path| files.text(path)).collect();
+    let targets = texts.iter().flat_map(|text| syslog::targets(text));
+    let lasts = |file: &str| file == "/dev/stdout" || mta.service.mount_of(file).is_some();
+    targets.into_iter().find(|file| lasts(file)).map(str::to_owned)
 }
 
 fn in_force(patient: &Patient, findings: &mut Findings) {

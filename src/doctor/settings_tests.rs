@@ -60,6 +60,13 @@ fn the_log_lasts() {
     assert_eq!(written("    volumes: ['log:/var/log']\n", "maillog_file = /var/log/mail.log\n", &[], "PF004"), ["ok"]);
     assert_eq!(written("", "a = 1\n", &[], "PF004"), ["warn smtp/main.cf"]);
     assert_eq!(written("    volumes: ['/dev/log:/dev/log']\n", "a = 1\n", &[], "PF004"), ["ok"]);
+    let by_rsyslog = |lines: &str, target: &str| {
+        let text = format!("module(load=\"imuxsock\")\nmail.* {target}\n");
+        written(lines, "a = 1\n", &[("smtp/rsyslog.conf", &text)], "PF004")
+    };
+    assert_eq!(by_rsyslog("", "/dev/stdout"), ["ok"]);
+    assert_eq!(by_rsyslog("    volumes: ['log:/data']\n", "-/data/mail.log"), ["ok"]);
+    assert_eq!(by_rsyslog("    volumes: ['log:/data']\n", "/var/log/mail.log"), ["warn smtp/main.cf"]);
 }
 
 #[test]

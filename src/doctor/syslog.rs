@@ -38,6 +38,17 @@ done 2>/dev/null
 exit 0
 "#;
 
+/// The files that an rsyslog.conf writes to: `mail.* -/var/log/mail.log`, `file="/var/log/mail.log"`,
+/// `$outchannel name,/var/log/mail.log` (rsyslog.conf(5)).
+pub fn targets(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let words = lines.flat_map(|line| {
+        let loads = line.starts_with("$Include") || line.starts_with("module(") || line.starts_with("include(");
+        line.split(|c: char| c.is_whitespace() || "\"',()".contains(c)).filter(move |_| !loads)
+    });
+    words.map(|word| word.trim_start_matches('-')).filter(|word| word.starts_with('/') && word.len() > 1).collect()
+}
+
 pub fn look(container: &Container) -> Result<Kept, CommandError> {
     Ok(read(container, &container.ask(&["sh", "-c", SCRIPT])?))
 }

@@ -4,6 +4,15 @@ use super::*;
 use crate::doctor::rig;
 
 #[test]
+fn rsyslog_says_where_it_writes() {
+    let text = "# mail.* /tmp/no\nmodule(load=\"/usr/lib/x.so\")\n$IncludeConfig /etc/rsyslog.d/*.conf\n\
+                mail.*  -/var/log/mail.log\n*.* action(type=\"omfile\" file=\"/data/all\")\n\
+                $outchannel kept,/var/log/mail/mail.log,1000,/usr/sbin/keep\n*.* /dev/stdout\n";
+    let all = ["/var/log/mail.log", "/data/all", "/var/log/mail/mail.log", "/usr/sbin/keep", "/dev/stdout"];
+    assert_eq!(targets(text), all);
+}
+
+#[test]
 fn a_log_is_kept_where_its_file_outlives_the_container() {
     let mounts = json!({"Mounts": [
         {"Type": "bind", "Source": "/srv/log", "Destination": "/var/log/mail"},

@@ -35,6 +35,25 @@ fn the_well_built_one_is_well() {
     }
 }
 
+/// What `stack init` writes is beyond reproach before it has run.
+#[test]
+fn a_fresh_stack_is_well() {
+    for (signer, relay) in [("opendkim", "none"), ("opendkim", "ses"), ("rspamd", "none"), ("rspamd", "mailgun")] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut init = assert_cmd::Command::cargo_bin("dkimctl").unwrap();
+        init.current_dir(&directory)
+            .env("HOME", directory.path())
+            .env("XDG_STATE_HOME", directory.path().join("state"));
+        init.args(["stack", "init", "mail", "--domain", "example.com", "--signer", signer, "--relay", relay]);
+        init.assert().success();
+        let (found, code) = checks(&["--files", directory.path().join("mail").to_str().unwrap(), "--offline"]);
+        let bad: Vec<String> =
+            found.iter().filter(|check| !["ok", "skip"].contains(&text(check, "result"))).map(line).collect();
+        assert!(bad.is_empty(), "{signer}, {relay}:\n{}", bad.join("\n"));
+        assert_eq!(code, 0, "{signer}, {relay}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_unknown_and_says_where() {
     let (found, code) = checks(&["--files", fixture("sound/jinja").to_str().unwrap(), "--offline"]);
