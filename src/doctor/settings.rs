@@ -140,7 +140,7 @@ fn log(patient: &Patient, mta: &Mta<'_>, findings: &mut Findings) {
                 findings.ok("PF004", Tier::Files, LOG, said::log_to("/var/log"));
             } else if let Some(file) = value.unwrap_or_default().is_empty().then(|| own_syslog(patient, mta)).flatten()
             {
-                findings.ok("PF004", Tier::Files, LOG, said::log_to(&format!("syslog, and to {file}")));
+                findings.ok("PF004", Tier::Files, LOG, said::log_by_syslog_to(&file));
             } else {
                 let line = main.get("maillog_file").map(|entry| entry.line);
                 let place = Place { file: path.display().to_string(), line, column: None };
@@ -311,12 +311,8 @@ fn log_in_force(container: &Container, postfix: &Effective, findings: &mut Findi
         findings.ok("PF004", Tier::Effective, LOG, said::log_to("the host's syslog"));
     } else {
         match syslog::look(container) {
-            Ok(Kept::In(path)) => {
-                findings.ok("PF004", Tier::Effective, LOG, said::log_to(&format!("syslog, and to {path}")))
-            }
-            Ok(Kept::Printed) => {
-                findings.ok("PF004", Tier::Effective, LOG, said::log_to("syslog, and to standard output"))
-            }
+            Ok(Kept::In(path)) => findings.ok("PF004", Tier::Effective, LOG, said::log_by_syslog_to(&path)),
+            Ok(Kept::Printed) => findings.ok("PF004", Tier::Effective, LOG, said::log_by_syslog_to("standard output")),
             Ok(Kept::Lost | Kept::NobodyListens) => {
                 findings.found("PF004", Tier::Effective, LOG, said::log_is_lost(file));
             }

@@ -179,6 +179,10 @@ pub fn log_to(file: &str) -> String {
     format!("the mail log goes to {file}")
 }
 
+pub fn log_by_syslog_to(file: &str) -> String {
+    log_to(&format!("syslog, and to {file}"))
+}
+
 pub fn log_set_elsewhere(service: &str) -> Said {
     Said {
         evidence: format!("where service {service} logs is set elsewhere"),
