@@ -13,6 +13,7 @@ mod sink;
 mod doctor;
 #[path = "../servers/engine.rs"]
 mod engine;
+mod flow;
 mod lab;
 mod load;
 mod rspamd;

@@ -4,11 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use crate::engine::{docker, docker_ok};
-use crate::lab::{DOMAIN, HOSTNAME, Lab, crash, nothing_bad, text, until, with};
-use crate::load::{Load, send_one};
+use crate::flow::{APP, first_key_signs, rotates_under_flow};
+use crate::lab::{DOMAIN, HOSTNAME, Lab, crash, nothing_bad, text, until};
+use crate::load::send_one;
 use crate::turn;
-
-const APP: [&str; 4] = ["docker", "exec", "-i", "dkimctl-lab_app_1"];
 
 #[test]
 fn from_nothing_to_a_rotation_without_a_bad_message() {
@@ -16,16 +15,7 @@ fn from_nothing_to_a_rotation_without_a_bad_message() {
     let mut lab = Lab::new();
     lab.up();
 
-    // No key yet: refused for now, and nothing leaves unsigned.
-    let refused = send_one(&APP, "too-early", "someone@sink.example").unwrap_err();
-    assert!(refused.contains("(451, ") || refused.contains("(454, "), "{refused}");
-    lab.secure(&["rotate", DOMAIN]);
-    lab.run_until("s1", "active");
-    docker_ok(&["exec", HOSTNAME, "check-signing"]);
-    send_one(&APP, "first", "someone@sink.example").unwrap();
-    until("the first message has arrived", 30, || !lab.received().is_empty());
-    let first = &lab.received()[0];
-    assert_eq!((first.id.as_str(), first.selector.as_deref(), first.result.as_str()), ("first", Some("s1"), "pass"));
+    first_key_signs(&lab);
     key_is_in_no_layer(&lab);
 
     // A message waits for its receiver while the stack goes down and comes back.
@@ -38,20 +28,7 @@ fn from_nothing_to_a_rotation_without_a_bad_message() {
         docker_ok(&["exec", HOSTNAME, "postqueue", "-j"]).contains("held.example")
     });
 
-    let load = Load::start(&APP);
-    until("mail under way", 60, || with(&lab.received(), "s1") >= 60);
-    lab.secure(&["rotate", DOMAIN]);
-    lab.run_until("s2", "active");
-    let switched = lab.received().len();
-    until("mail by s2, also over sessions from before the switch", 60, || {
-        let received = lab.received();
-        with(&received, "s2") >= 150
-            && received[switched..].iter().rev().take(60).all(|m| m.selector.as_deref() == Some("s2"))
-    });
-    let tally = load.stop();
-    until("everything has arrived", 60, || lab.received().len() > tally.accepted.len());
-    nothing_bad(&tally.accepted, &lab.received());
-    assert_eq!(tally.tries, 0, "a message was not accepted at once");
+    rotates_under_flow(&lab);
 
     // Signed by s1 before all that, and s1's record is still there.
     lab.open_held();
