@@ -12,6 +12,7 @@ mod servers {
 }
 
 mod apply;
+mod bench;
 mod keys;
 mod postfix;
 mod rspamd;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use dkimctl::host::evidence::{self, Sources};
 
-use crate::apply::{Bench, assert_right, order};
+use crate::bench::{Bench, assert_right, order};
 use crate::keys::keys;
-use crate::servers::opendkimd::{Options, available, free_port};
+use crate::servers::opendkimd::{OpenDkimd, Options, available, free_port};
 
 /// A Postfix of its own that takes mail in and never delivers it.
 struct Postfix {
@@ -120,7 +120,7 @@ fn mail_that_comes_in_after_the_switch_has_the_new_selector() {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: {TEST} (no postfix)\n").as_bytes());
         return;
     }
-    let bench = Bench::start(Options::default());
+    let bench = Bench::around(OpenDkimd::start(&Options::default()));
     let [first, second] = keys();
     assert_right(&bench.apply(order(first)), first);
     let dkimctl::signers::milter::Socket::Inet { port, .. } = bench.daemon.socket else { unreachable!() };

@@ -1,82 +1,21 @@
 //! Orders, carried out on a real rspamd.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use dkimctl::host::apply::{Host, apply};
-use dkimctl::host::journal::Journal;
-use dkimctl::host::order::{
-    Delivered, DomainOrder, HostOrder, KeyOrder, KeyStore, KeyStoreError, Report, SignOrder, Verdict,
-};
+use dkimctl::host::order::{DomainOrder, SignOrder, Verdict};
 use dkimctl::signers::milter::Answer;
 use dkimctl::signers::probe::{self, Expected, KeyLookup};
 use dkimctl::signers::{LoadedKey, Signer};
 use dkimctl_state::name::{Fqdn, SigningDomain};
-use dkimctl_state::record::dkim::{Algorithm, Fingerprint};
+use dkimctl_state::record::dkim::Algorithm;
 
-use crate::apply::{assert_right, order};
+use crate::bench::{Bench, assert_right, order};
 use crate::keys::keys;
 use crate::servers::rspamdd::{Rspamdd, available};
-
-/// A mail host with rspamd, a key directory, and the name servers' answers.
-struct Bench {
-    daemon: Rspamdd,
-    dns: RefCell<HashMap<Fqdn, KeyLookup>>,
-}
-
-struct Directory<'a>(&'a Rspamdd);
-
-impl KeyStore for Directory<'_> {
-    fn deliver(&self, domain: &SigningDomain, key: &KeyOrder) -> Result<Delivered, KeyStoreError> {
-        let path = self.locate(domain, key.fingerprint)?.unwrap();
-        let wrote = !path.exists();
-        if wrote {
-            let known = keys().iter().find(|known| known.public == key.public).unwrap();
-            self.0.write_key(path.file_name().unwrap().to_str().unwrap(), &known.pem);
-        }
-        Ok(Delivered { path, wrote })
-    }
-
-    fn locate(&self, _: &SigningDomain, fingerprint: Fingerprint) -> Result<Option<PathBuf>, KeyStoreError> {
-        Ok(Some(self.0.keys().join(format!("{}.pem", fingerprint.short()))))
-    }
-
-    fn destroy(&self, domain: &SigningDomain, fingerprint: Fingerprint) -> Result<bool, KeyStoreError> {
-        Ok(fs::remove_file(self.locate(domain, fingerprint)?.unwrap()).is_ok())
-    }
-}
-
-impl Bench {
-    fn start() -> Bench {
-        let bench = Bench { daemon: Rspamdd::start(), dns: RefCell::default() };
-        for (selector, key) in ["s1", "s2"].iter().zip(keys()) {
-            let name: Fqdn = format!("{selector}._domainkey.example.com").parse().unwrap();
-            bench.dns.borrow_mut().insert(name, KeyLookup::Found(key.public.record(Algorithm::Rsa)));
-        }
-        bench
-    }
-
-    fn apply(&self, order: DomainOrder) -> Report {
-        self.apply_as(&self.daemon.signer(), order)
-    }
-
-    fn apply_as(&self, signer: &dyn Signer, order: DomainOrder) -> Report {
-        let lookup = |name: &Fqdn| self.dns.borrow().get(name).cloned().unwrap_or(KeyLookup::Missing);
-        let store = Directory(&self.daemon);
-        let host = Host { signer, store: &store, lookup: &lookup, settle: Duration::from_secs(20), retry: false };
-        let mut journal = Journal::open(&self.daemon.dir.join("journal.json")).unwrap();
-        apply(&host, &mut journal, &HostOrder { domains: vec![order] }).unwrap()
-    }
-
-    fn signing_table(&self) -> String {
-        fs::read_to_string(self.daemon.signing_table()).unwrap()
-    }
-}
 
 /// What leaves through the milter: the selector of a signature that verifies, or what is wrong.
 fn seen(signer: &dyn Signer) -> Result<&'static str, String> {
@@ -101,7 +40,7 @@ fn rspamd_goes_from_s1_to_s2_under_flow_without_a_bad_message() {
     if !available("rspamd_goes_from_s1_to_s2_under_flow_without_a_bad_message") {
         return;
     }
-    let bench = Bench::start();
+    let bench = Bench::around(Rspamdd::start());
     let [first, second] = keys();
     let report = bench.apply(order(first));
     assert_right(&report, first);
@@ -159,7 +98,7 @@ fn a_worker_that_was_born_late_is_found_and_told() {
     if !available("a_worker_that_was_born_late_is_found_and_told") {
         return;
     }
-    let bench = Bench::start();
+    let bench = Bench::around(Rspamdd::start());
     let first = &keys()[0];
     assert_right(&bench.apply(order(first)), first);
 
@@ -180,7 +119,7 @@ fn a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back() {
     if !available("a_key_that_rspamd_cannot_find_is_unsigned_and_rolled_back") {
         return;
     }
-    let bench = Bench::start();
+    let bench = Bench::around(Rspamdd::start());
     let [first, second] = keys();
     assert_right(&bench.apply(order(first)), first);
     let before = bench.signing_table();
@@ -203,7 +142,7 @@ fn a_domain_that_begins_like_another_is_not_put_beside_it() {
     if !available("a_domain_that_begins_like_another_is_not_put_beside_it") {
         return;
     }
-    let bench = Bench::start();
+    let bench = Bench::around(Rspamdd::start());
     let [first, second] = keys();
     assert_right(&bench.apply(order(first)), first);
     let before = bench.signing_table();
@@ -228,7 +167,7 @@ fn mail_that_rspamd_does_not_take_for_local_is_unsigned() {
     if !available("mail_that_rspamd_does_not_take_for_local_is_unsigned") {
         return;
     }
-    let mut bench = Bench::start();
+    let mut bench = Bench::around(Rspamdd::start());
     let first = &keys()[0];
     let brief = order(first);
     assert_right(&bench.apply(order(first)), first);
