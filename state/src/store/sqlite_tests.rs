@@ -335,7 +335,7 @@ fn a_second_active_key_cannot_be_written_even_by_hand() {
 
 /// Prints the fixture: `cargo test -p dkimctl-state print_a_state -- --ignored --nocapture`, then `sqlite3 FILE .dump`.
 #[test]
-#[ignore = "for a new format"]
+#[ignore = "no check: prints the fixture that a new format of the state needs"]
 fn print_a_state() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = create(dir.path());
